@@ -1,0 +1,22 @@
+"""The errors of unclip-mm: every message names the input, what is wrong with it, and what would be right."""
+
+from __future__ import annotations
+
+
+class UnclipError(Exception):
+    """Base of all errors that unclip-mm raises on purpose."""
+
+
+class InputError(UnclipError, ValueError):
+    """Something given by the user cannot be used: a file, a prompt, an option, an embedding.
+
+    Example:
+        >>> raise InputError("num_images: -1 is negative; give 1 or more")
+        Traceback (most recent call last):
+        ...
+        unclip_mm.errors.InputError: num_images: -1 is negative; give 1 or more
+    """
+
+
+class CheckpointError(UnclipError):
+    """A saved model or training state cannot be loaded: missing, damaged, or of another kind."""
