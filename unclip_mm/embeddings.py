@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from unclip_mm.errors import InputError
+from unclip_mm.vectors import arithmetic, as_vectors, check_names, check_unit, slerp, unit, unit_where, widen
 
 __all__ = ["Embeddings", "arithmetic", "read_metadata", "slerp"]
 
-_NORM_TOLERANCE = 1e-3
-_HALF_NORM_TOLERANCE = 1e-2  # bfloat16 keeps 8 bits: rounding a unit vector moves its norm by up to 0.4%
 _MODALITIES_KEY = "modalities"
 
 
@@ -55,10 +53,10 @@ class Embeddings:
     modalities: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "modalities", _check_names(self.modalities))
+        object.__setattr__(self, "modalities", check_names(self.modalities))
         _check_tensors(self.vectors, self.present, self.modalities)
         vectors = self.vectors.masked_fill(~self.present.unsqueeze(-1), 0.0)
-        _check_unit(vectors.detach(), self.present, self.modalities)
+        check_unit(vectors.detach(), self.present, self.modalities)
         object.__setattr__(self, "vectors", vectors)
 
     @classmethod
@@ -81,8 +79,8 @@ class Embeddings:
             >>> some.present.tolist()
             [[True, False], [True, False]]
         """
-        names = _check_names(tuple(vectors))
-        tensors = [_as_vectors(name, vectors[name], 2) for name in names]
+        names = check_names(tuple(vectors))
+        tensors = [as_vectors(name, vectors[name], 2) for name in names]
         shape, device = tensors[0].shape, tensors[0].device
         for name, tensor in zip(names, tensors, strict=True):
             if tensor.shape != shape or tensor.device != device:
@@ -94,7 +92,7 @@ class Embeddings:
         if unknown:
             raise InputError(f"present: names {unknown[0]!r}, which has no vectors; known: {', '.join(names)}")
         masks = [_as_mask(name, (present or {}).get(name), shape[0], device) for name in names]
-        units = [_unit_where(name, tensor, mask) for name, tensor, mask in zip(names, tensors, masks, strict=True)]
+        units = [unit_where(name, tensor, mask) for name, tensor, mask in zip(names, tensors, masks, strict=True)]
         dtype = torch.float64 if any(unit.dtype == torch.float64 for unit in units) else torch.float32
         return cls(torch.stack([unit.to(dtype) for unit in units], dim=1), torch.stack(masks, dim=1), names)
 
@@ -197,13 +195,13 @@ class Embeddings:
             tensor([[0.6000, 0.8000]])
         """
         weight = self._weights(weights).to(self.vectors.device)
-        wide = _widen(self.vectors)
+        wide = widen(self.vectors)
         share = weight.to(wide.dtype) * self.present
         empty = torch.nonzero(share.sum(dim=1) <= 0).flatten()
         if len(empty):
             raise InputError(f"mix: row {int(empty[0])} has none of the modalities to mix; give it one or leave it out")
         share = share / share.sum(dim=1, keepdim=True)
-        return _unit("mix", (share.unsqueeze(-1) * wide).sum(dim=1)).to(self.vectors.dtype)
+        return unit("mix", (share.unsqueeze(-1) * wide).sum(dim=1)).to(self.vectors.dtype)
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write a .safetensors file with `vectors` and `present`; the modalities and `metadata` go into its header.
@@ -278,88 +276,6 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         raise InputError(f"{path}: not a readable safetensors file ({error}); write it again") from error
 
 
-def slerp(a: Any, b: Any, t: float | Sequence[float] | Tensor) -> Tensor:
-    """Walk along the great circle from `a` to `b` at constant speed.
-
-    Args:
-        a: (..., D), any non-zero norm; it is normalised.
-        b: (..., D), broadcast against `a`.
-        t: position in [0, 1]: a number, or values broadcast against the leading dimensions of `a` and `b`.
-
-    Returns:
-        (..., D) unit vectors; `a` at 0 and `b` at 1.
-
-    Raises:
-        InputError: t outside [0, 1], dimensions that differ, a zero or non-finite vector, or vectors that are opposite,
-            between which no single great circle exists.
-
-    Example:
-        >>> import torch
-        >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), [0.0, 0.5, 1.0])
-        tensor([[1.0000, 0.0000],
-                [0.7071, 0.7071],
-                [0.0000, 1.0000]])
-    """
-    a, b = _unit("slerp a", _as_vectors("slerp a", a)), _unit("slerp b", _as_vectors("slerp b", b))
-    _check_same_dim("slerp", [a, b])
-    step = torch.as_tensor(t, dtype=torch.promote_types(a.dtype, b.dtype), device=a.device)
-    if not bool(((step >= 0) & (step <= 1)).all()):
-        raise InputError("slerp: t lies outside [0, 1]; give positions from 0 (the first vector) to 1 (the second)")
-    # The angle from half the chord: accurate to the last bit for small angles, where arccos of the cosine is not.
-    angle = 2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))
-    if bool((angle > torch.pi - 1e-3).any()):
-        raise InputError("slerp: the two vectors are opposite: the way between them is not defined; move one of them")
-    straight = angle < 1e-4
-    safe = torch.where(straight, torch.ones_like(angle), angle)
-    left = torch.where(straight, 1 - step, torch.sin((1 - step) * safe) / torch.sin(safe))
-    right = torch.where(straight, step, torch.sin(step * safe) / torch.sin(safe))
-    return F.normalize(left.unsqueeze(-1) * a + right.unsqueeze(-1) * b, dim=-1)
-
-
-def arithmetic(plus: Sequence[Any], minus: Sequence[Any] = ()) -> Tensor:
-    """Add and subtract directions: "king - man + woman" on unit vectors.
-
-    Args:
-        plus: vectors (..., D) to add; each is normalised first, so all weigh alike.
-        minus: vectors (..., D) to subtract.
-
-    Returns:
-        (..., D) unit vectors.
-
-    Raises:
-        InputError: nothing to add, dimensions that differ, a zero or non-finite vector, or a sum that cancels out.
-
-    Example:
-        >>> import torch
-        >>> x, y, z = torch.eye(3)
-        >>> arithmetic([x, y], [y])
-        tensor([1., 0., 0.])
-    """
-    if len(plus) == 0:
-        raise InputError("arithmetic: nothing to add; give at least one vector in plus")
-    terms = [("plus", vector) for vector in plus] + [("minus", vector) for vector in minus]
-    units = [_unit(f"arithmetic {sign}", _as_vectors(f"arithmetic {sign}", vector)) for sign, vector in terms]
-    _check_same_dim("arithmetic", units)
-    total = sum(unit if sign == "plus" else -unit for (sign, _), unit in zip(terms, units, strict=True))
-    assert isinstance(total, Tensor)
-    return _unit("arithmetic", total)
-
-
-def _widen(vectors: Tensor) -> Tensor:
-    return vectors if vectors.dtype == torch.float64 else vectors.float()
-
-
-def _as_vectors(name: str, value: Any, ndim: int | None = None) -> Tensor:
-    try:
-        tensor = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{name}: {type(value).__name__} is no tensor; give floating point (..., D)") from error
-    wanted = "(B, D)" if ndim == 2 else "(..., D)"
-    if not tensor.is_floating_point() or tensor.ndim < 1 or (ndim is not None and tensor.ndim != ndim):
-        raise InputError(f"{name}: {tensor.dtype} of shape {tuple(tensor.shape)}; give floating point vectors {wanted}")
-    return tensor
-
-
 def _as_mask(name: str, value: Any, rows: int, device: torch.device) -> Tensor:
     if value is None:
         return torch.ones(rows, dtype=torch.bool, device=device)
@@ -367,39 +283,6 @@ def _as_mask(name: str, value: Any, rows: int, device: torch.device) -> Tensor:
     if mask.dtype != torch.bool or mask.shape != (rows,):
         raise InputError(f"present {name!r}: {mask.dtype} of shape {tuple(mask.shape)}; give bool of shape ({rows},)")
     return mask
-
-
-def _unit_where(name: str, vectors: Tensor, mask: Tensor) -> Tensor:
-    """Normalise the rows of the mask; zero the others, so that nothing in them reaches a value or a gradient."""
-    clean = _widen(vectors).masked_fill(~mask.unsqueeze(-1), 0.0)
-    norm = clean.detach().norm(dim=-1)
-    wrong = torch.nonzero(mask & ~(torch.isfinite(norm) & (norm > 1e-12))).flatten()
-    if len(wrong):
-        raise InputError(f"embeddings {name!r}: row {int(wrong[0])} is zero or not finite; mark it absent or fix it")
-    return F.normalize(clean, dim=-1)
-
-
-def _unit(name: str, vectors: Tensor) -> Tensor:
-    wide = _widen(vectors)
-    norm = wide.detach().norm(dim=-1)
-    if not bool((torch.isfinite(norm) & (norm > 1e-6)).all()):
-        raise InputError(f"{name}: a vector is zero, cancels out or is not finite, so it has no direction")
-    return F.normalize(wide, dim=-1)
-
-
-def _check_same_dim(name: str, vectors: Sequence[Tensor]) -> None:
-    dims = sorted({vector.shape[-1] for vector in vectors})
-    if len(dims) > 1:
-        raise InputError(f"{name}: vectors of dimensions {dims}; give all the same dimension")
-
-
-def _check_names(names: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(names)
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise InputError(f"modalities: {names!r}; give at least one name, each a non-empty string")
-    if len(set(names)) != len(names):
-        raise InputError(f"modalities: {', '.join(names)}: a name repeats; give each modality its own name")
-    return names
 
 
 def _check_tensors(vectors: Tensor, present: Tensor, names: tuple[str, ...]) -> None:
@@ -413,14 +296,3 @@ def _check_tensors(vectors: Tensor, present: Tensor, names: tuple[str, ...]) -> 
         raise InputError(f"embeddings: present is on {present.device}, vectors on {vectors.device}; give both on one")
     if len(names) != vectors.shape[1]:
         raise InputError(f"embeddings: {len(names)} modality names for {vectors.shape[1]} modalities; give one each")
-
-
-def _check_unit(vectors: Tensor, present: Tensor, names: tuple[str, ...]) -> None:
-    tolerance = _NORM_TOLERANCE if vectors.dtype in (torch.float32, torch.float64) else _HALF_NORM_TOLERANCE
-    norm = _widen(vectors).norm(dim=-1)
-    wrong = present & ~((norm - 1).abs() <= tolerance)  # a NaN fails the comparison too
-    if bool(wrong.any()):
-        row, column = torch.nonzero(wrong)[0].tolist()
-        value = float(norm[row, column])
-        fault = f"has norm {value:.4g}" if value < float("inf") else "is not finite"
-        raise InputError(f"embeddings {names[column]!r}: row {row} {fault}; give unit vectors, or use from_dict")

@@ -1,0 +1,147 @@
+"""What every objective shares: one batch from all processes, float32, checked inputs, masks of negatives.
+
+Shapes: B rows (all processes together), M modalities, D dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unclip_mm.distributed import check_same_everywhere, gather_with_grad
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.errors import InputError
+
+__all__ = ["Batch", "Objective", "check_choice", "check_number"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The rows of all processes, at least float32, checked to be finite.
+
+    Attributes:
+        vectors: (B, M, D) float32 or float64, unit norm where present, zero elsewhere.
+        present: (B, M) bool.
+        modalities: M names.
+        negatives: (B, B) bool, symmetric: two rows that may be pushed apart. False on the diagonal and within a group.
+    """
+
+    vectors: Tensor
+    present: Tensor
+    modalities: tuple[str, ...]
+    negatives: Tensor
+
+    def index(self, modality: str) -> int:
+        """Give the position of a modality, as an anchor; InputError if there is none of that name."""
+        if modality not in self.modalities:
+            raise InputError(f"anchor {modality!r}: not among the modalities; give one of {', '.join(self.modalities)}")
+        return self.modalities.index(modality)
+
+    def tuples(self) -> Tensor:
+        """Give the rows with two modalities or more, (B,) bool; InputError if there are none."""
+        rows = self.present.sum(dim=1) >= 2
+        if not bool(rows.any()):
+            raise InputError("embeddings: no row has two modalities: nothing to align; mix such rows into every batch")
+        return rows
+
+
+class Objective(nn.Module):
+    """Base of the objectives; a new one defines `terms`.
+
+    `forward` gathers the rows of all processes (with gradients: see `unclip_mm.distributed.gather_with_grad`), leaves
+    autocast, and detaches whatever is only logged. Every process therefore returns the same loss, the loss that one
+    process would have with the whole batch.
+
+    Example:
+        >>> import torch
+        >>> class Spread(Objective):
+        ...     def terms(self, batch):
+        ...         rows = torch.tensor(len(batch.vectors))
+        ...         return {"spread_loss": batch.vectors.mean(dim=0).square().sum(), "rows": rows}
+        >>> sorted(Spread()(Embeddings.from_dict({"text": torch.eye(3), "audio": torch.eye(3)})))
+        ['rows', 'spread_loss']
+    """
+
+    def forward(self, embeddings: Embeddings, groups: Tensor | None = None) -> dict[str, Tensor]:
+        """Compute the terms of the objective.
+
+        Args:
+            embeddings: this process' rows; the same number of rows, modalities and dtype on every process.
+            groups: (B,) integers; rows with the same number show the same thing and are not each other's negatives.
+                The numbers mean the same on every process. None: every row is a group of its own.
+
+        Returns:
+            scalars. Those whose name ends in `_loss` are weighted, to be summed and minimised; the others are for the
+            log and carry no gradient.
+
+        Raises:
+            InputError: fewer than two rows, or one group, or one modality, or nothing to align; values not finite.
+        """
+        with torch.autocast(embeddings.vectors.device.type, enabled=False):
+            terms = self.terms(gather_batch(embeddings, groups))
+        return {name: term if name.endswith("_loss") else term.detach() for name, term in terms.items()}
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Compute the terms on the rows of all processes."""
+        raise NotImplementedError
+
+
+def gather_batch(embeddings: Embeddings, groups: Tensor | None) -> Batch:
+    """Bring together and check the rows of all processes. Errors are the same on every process."""
+    vectors, present = embeddings.vectors, embeddings.present
+    if groups is not None:
+        groups = _check_groups(groups, embeddings)
+    names = zlib.crc32("/".join(embeddings.modalities).encode())
+    width = torch.finfo(vectors.dtype).bits
+    layout = (*vectors.shape, width, names, int(groups is not None))
+    check_same_everywhere("embeddings (rows, modalities, dimension, bits, names, groups)", layout, vectors.device)
+    if width < 32:  # rounding has moved the norms
+        vectors = F.normalize(vectors.float(), dim=-1)
+    vectors, present = gather_with_grad(vectors), gather_with_grad(present)
+    if not bool(torch.isfinite(vectors.detach()).all()):
+        raise InputError("embeddings: not all values are finite; look for a tower that overflows, or a lower rate")
+    if len(embeddings.modalities) < 2:
+        raise InputError(f"embeddings: {embeddings.modalities[0]!r} is the only modality; objectives need two or more")
+    negatives = _negatives(len(vectors), None if groups is None else gather_with_grad(groups), vectors.device)
+    used = present.any(dim=1)
+    if int(used.sum()) < 2:
+        raise InputError(f"embeddings: {int(used.sum())} rows with a modality; give two or more in a batch")
+    if not bool((negatives & used & used.unsqueeze(1)).any()):
+        raise InputError("groups: all rows are of one group, so there are no negatives; mix groups in a batch")
+    return Batch(vectors, present, embeddings.modalities, negatives)
+
+
+def _check_groups(groups: Tensor, embeddings: Embeddings) -> Tensor:
+    integer = isinstance(groups, Tensor) and not groups.is_floating_point() and groups.dtype != torch.bool
+    if not integer or groups.shape != (len(embeddings),):
+        what = f"{groups.dtype} {tuple(groups.shape)}" if isinstance(groups, Tensor) else type(groups).__name__
+        raise InputError(f"groups: {what}; give an integer tensor of shape ({len(embeddings)},), one number a row")
+    return groups.to(embeddings.vectors.device, torch.int64)
+
+
+def _negatives(rows: int, groups: Tensor | None, device: torch.device) -> Tensor:
+    if groups is None:
+        groups = torch.arange(rows, device=device)
+    return groups.unsqueeze(0) != groups.unsqueeze(1)
+
+
+def check_number(name: str, value: float, *, positive: bool = False) -> float:
+    """Give `value` as a float; InputError if it is not finite, negative, or (with `positive`) zero."""
+    wanted = "greater than 0" if positive else "of 0 or more"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputError(f"{name}: {value!r} is no finite number; give one {wanted}")
+    if value < 0 or (positive and value == 0):
+        raise InputError(f"{name}: {value!r} is too small; give a number {wanted}")
+    return float(value)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """Give `value`; InputError if it is none of the choices."""
+    if value not in choices:
+        raise InputError(f"{name}: {value!r} is unknown; give one of {', '.join(choices)}")
+    return value

@@ -1,0 +1,188 @@
+"""UniAlign: uniformity inside each modality, alignment to an anchor, nothing in between (arXiv:2602.09507)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unclip_mm.errors import InputError
+from unclip_mm.objectives.common import Batch, Objective, check_choice, check_number
+from unclip_mm.objectives.spectrum import spectrum
+
+__all__ = ["UniAlign", "log_kernel"]
+
+_KERNELS = ("clip", "gaussian", "geodesic")
+_ANCHOR_MODES = ("free", "stop_gradient", "frozen")
+
+
+class UniAlign(Objective):
+    """Uniformity and alignment, decoupled: spread each modality by itself, and pull the others onto an anchor.
+
+        U(Z^(m)) = mean_i log[ mean_{j != i} kappa(z_i^(m), z_j^(m)) ]       one modality at a time
+        L_align  = mean over (i, n != a) of ||z_i^(a) - z_i^(n)||^2           a: the anchor modality
+        L_vol    = U(C; tau_center) + mean_i sqrt(det G_i)                    c_i = normalize(mean_m z_i^(m))
+        L        = lambda_uni sum_m U(Z^(m)) + lambda_align L_align + lambda_vol L_vol
+
+    No two modalities ever push each other apart, which in contrastive training leaves a gap between the modalities and
+    grows worse with their number. Kernels, between unit vectors x and y:
+
+        clip      exp(x.y / tau)
+        gaussian  exp(-||x - y||^2 / (2 tau^2))
+        geodesic  exp(-arccos(x.y)^2 / (2 tau^2))
+
+    **When to use.** When embeddings of different modalities are to be exchanged for each other, as when a decoder that
+    has seen image embeddings is given a text's or a sound's. Relatives: `InfoNCE` aligns and spreads across modalities
+    in one softmax; `PMRL` needs no anchor.
+
+    **The constants.** Taken literally (`UniAlign.literal`), a gaussian of tau 0.07 pushes a hundred times harder than
+    the alignment pulls, and nothing aligns from random initialisation. The defaults do align: the clip kernel,
+    lambda_align 30, and an anchor that is free to move. `anchor_mode="frozen"` is for fine-tuning around a tower that
+    is already good; "stop_gradient" with an anchor that still trains costs much of the retrieval accuracy.
+
+    **Missing modalities.** A row that lacks the anchor has no part in L_align, a modality that is present in fewer than
+    two rows none in the uniformity, a row with one modality none in L_vol. The means run over what is there.
+
+    Args:
+        anchor: the modality the others are aligned to.
+        kernel: "clip", "gaussian" or "geodesic".
+        tau: width of the kernel.
+        lambda_uni: weight of the uniformity, summed over the modalities.
+        lambda_align: weight of the alignment.
+        lambda_vol: weight of the tuple-level term; 0 leaves it out (the paper generates with 0.1).
+        tau_center: width of the kernel between the centres c_i; None: tau.
+        anchor_mode: "free"; "stop_gradient", the anchor is moved by its own uniformity only; "frozen", by nothing.
+
+    Terms: `uniformity_loss`, `alignment_loss`, `volume_loss` (weighted, the last only if lambda_vol > 0); for the log
+    `anchor_distance`, the unweighted alignment.
+
+    Reference: "Towards Uniformity and Alignment for Multimodal Representation Learning",
+    https://arxiv.org/abs/2602.09507
+
+    Example:
+        >>> import torch
+        >>> from unclip_mm.embeddings import Embeddings
+        >>> aligned = Embeddings.from_dict({"image": torch.eye(4), "text": torch.eye(4)})
+        >>> {name: float(term) for name, term in UniAlign(anchor="image")(aligned).items()}
+        {'uniformity_loss': 0.0, 'alignment_loss': 0.0, 'anchor_distance': 0.0}
+    """
+
+    def __init__(
+        self,
+        anchor: str = "image",
+        kernel: str = "clip",
+        tau: float = 0.07,
+        lambda_uni: float = 1.0,
+        lambda_align: float = 30.0,
+        lambda_vol: float = 0.0,
+        tau_center: float | None = None,
+        anchor_mode: str = "free",
+    ) -> None:
+        super().__init__()
+        self.anchor = anchor
+        self.kernel = check_choice("kernel", kernel, _KERNELS)
+        self.tau = check_number("tau", tau, positive=True)
+        self.lambda_uni = check_number("lambda_uni", lambda_uni)
+        self.lambda_align = check_number("lambda_align", lambda_align)
+        self.lambda_vol = check_number("lambda_vol", lambda_vol)
+        self.tau_center = self.tau if tau_center is None else check_number("tau_center", tau_center, positive=True)
+        self.anchor_mode = check_choice("anchor_mode", anchor_mode, _ANCHOR_MODES)
+
+    @classmethod
+    def literal(cls, anchor: str = "image", **options: Any) -> UniAlign:
+        """Give the paper's constants: gaussian kernel, tau 0.07, weights 1, no gradient to the anchor from the others.
+
+        For comparison, and for fine-tuning; it does not align modalities that start at random.
+
+        Example:
+            >>> UniAlign.literal("image", lambda_vol=0.1).kernel
+            'gaussian'
+        """
+        paper: dict[str, Any] = {"kernel": "gaussian", "tau": 0.07, "lambda_align": 1.0, "anchor_mode": "stop_gradient"}
+        return cls(anchor, **{**paper, **options})
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Compute the three terms."""
+        anchor = batch.index(self.anchor)
+        held = batch.vectors.clone()
+        held[:, anchor] = held[:, anchor].detach()
+        spread = held if self.anchor_mode == "frozen" else batch.vectors
+        pulled = batch.vectors if self.anchor_mode == "free" else held
+        distance = _anchor_distance(pulled, batch.present, anchor, self.anchor)
+        terms = {
+            "uniformity_loss": self.lambda_uni * self._uniformity(spread, batch),
+            "alignment_loss": self.lambda_align * distance,
+            "anchor_distance": distance,
+        }
+        if self.lambda_vol > 0:
+            terms["volume_loss"] = self.lambda_vol * self._volume(pulled, batch)
+        return terms
+
+    def _uniformity(self, vectors: Tensor, batch: Batch) -> Tensor:
+        parts = [
+            uniformity(vectors[:, m], batch.present[:, m], batch.negatives, self.kernel, self.tau)
+            for m in range(len(batch.modalities))
+        ]
+        return torch.stack(parts).sum()
+
+    def _volume(self, vectors: Tensor, batch: Batch) -> Tensor:
+        tuples = batch.tuples()
+        centers = F.normalize(vectors.sum(dim=1), dim=-1, eps=1e-6)
+        spread = uniformity(centers, tuples, batch.negatives, self.kernel, self.tau_center)
+        return spread + spectrum(vectors[tuples], batch.present[tuples]).volume().mean()
+
+
+def uniformity(x: Tensor, present: Tensor, negatives: Tensor, kernel: str, tau: float) -> Tensor:
+    """Compute U of one modality: mean_i log mean_j kappa(x_i, x_j), j over the present negatives of i.
+
+    Args:
+        x: (B, D) unit vectors.
+        present: (B,) bool.
+        negatives: (B, B) bool.
+        kernel: name of the kernel.
+        tau: its width.
+
+    Returns:
+        scalar; 0 if no row has a negative.
+    """
+    pairs = negatives & present & present.unsqueeze(1)
+    rows = pairs.any(dim=1)
+    if not bool(rows.any()):
+        return x.sum() * 0.0
+    pairs = pairs[rows]
+    logits = log_kernel(x[rows] @ x.mT, kernel, tau).masked_fill(~pairs, float("-inf"))
+    return (logits.logsumexp(dim=1) - pairs.sum(dim=1).to(logits.dtype).log()).mean()
+
+
+def log_kernel(cosine: Tensor, kernel: str, tau: float) -> Tensor:
+    """Give log kappa of two unit vectors from their cosine. Kernels themselves vanish in float32 at small tau."""
+    if kernel == "clip":
+        return cosine / tau
+    if kernel == "gaussian":
+        return (cosine - 1.0) / tau**2
+    return -_squared_angle(cosine) / (2.0 * tau**2)
+
+
+def _squared_angle(cosine: Tensor) -> Tensor:
+    """Give arccos(cosine)^2 with a finite gradient everywhere, also at equal and at opposite vectors."""
+    near = cosine > 0.99
+    t = 1.0 - torch.where(near, cosine, torch.ones_like(cosine))
+    series = torch.zeros_like(cosine)
+    for n in (6, 5, 4, 3, 2, 1):  # arccos(1 - t)^2 = 2 sum_n (2 t)^n / (n^2 binomial(2n, n))
+        series = 2.0 * t * (1.0 / (n * n * math.comb(2 * n, n)) + series)
+    angle = torch.where(near, torch.zeros_like(cosine), cosine).clamp(min=-1.0 + 1e-6).arccos()
+    return torch.where(near, 2.0 * series, angle.square())
+
+
+def _anchor_distance(vectors: Tensor, present: Tensor, anchor: int, name: str) -> Tensor:
+    """Average ||z_i^(a) - z_i^(n)||^2 over all pairs that are there."""
+    pairs = present & present[:, anchor : anchor + 1]
+    pairs[:, anchor] = False
+    if not bool(pairs.any()):
+        wanted = f"the anchor {name!r} and another modality"
+        raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
+    rows, others = torch.nonzero(pairs, as_tuple=True)
+    return (vectors[rows, anchor] - vectors[rows, others]).square().sum(dim=-1).mean()
