@@ -92,6 +92,13 @@ def test_ties_count_against_the_query() -> None:
     assert recall_at_k(duplicates[:1], duplicates, ["a"], ["a", "a", "b"]) == {1: 1.0, 5: 1.0, 10: 1.0}
 
 
+def test_a_query_can_leave_itself_out() -> None:
+    pictures, names = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["cat", "cat", "dog"]
+    assert retrieval_ranks(pictures, pictures, names, names).tolist() == [1, 1, 1]
+    assert retrieval_ranks(pictures, pictures, names, names, skip=range(3)).tolist() == [1, 1, 4]
+    assert concept_accuracy(pictures, names, pictures, names, k=10, skip=range(3)) == pytest.approx(2 / 3)
+
+
 def test_recall_is_the_same_in_chunks_and_for_numpy() -> None:
     generator = torch.Generator().manual_seed(1)
     targets = torch.randn(1100, 16, generator=generator)
@@ -130,6 +137,7 @@ def test_copy_share_tells_copies_from_new_pictures() -> None:
         (lambda: recall_at_k(torch.eye(2), torch.eye(2), "ac", "ab"), "'c' has no target"),
         (lambda: recall_at_k(torch.eye(2), torch.eye(2), "a", "ab"), "give one for each"),
         (lambda: recall_at_k(torch.eye(2), torch.eye(2), "ab", "ab", ks=(0,)), "cut-offs of 1 or more"),
+        (lambda: recall_at_k(torch.eye(2), torch.eye(2), "ab", "ab", skip=[0, 2]), "target number from 0 to 1"),
         (lambda: recall_at_k(torch.zeros(1, 2), torch.eye(2), "a", "ab"), "row 0 is all zero"),
         (lambda: recall_at_k(torch.empty(0, 2), torch.eye(2), "", "ab"), "one of each or more"),
         (lambda: concept_accuracy(torch.full((1, 2), math.nan), "a", torch.eye(2), "ab"), "NaN or infinite"),

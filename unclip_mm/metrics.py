@@ -34,6 +34,7 @@ def recall_at_k(
     query_labels: Labels,
     target_labels: Labels,
     ks: Sequence[int] = (1, 5, 10),
+    skip: Sequence[int] | None = None,
 ) -> dict[int, float]:
     """Share of the queries with a target of their own label among the ``k`` nearest by cosine.
 
@@ -46,6 +47,7 @@ def recall_at_k(
         query_labels: N labels; each must occur among ``target_labels``.
         target_labels: M labels; a label may occur several times.
         ks: the cut-offs, each 1 or more; a cut-off above M means "anywhere".
+        skip: for each query the number of a target that is left out, such as the query itself.
 
     Returns:
         {k: share in [0, 1]} in the order of ``ks``.
@@ -62,11 +64,17 @@ def recall_at_k(
     bad = [k for k in ks if k < 1]
     if bad or not ks:
         raise InputError(f"ks: {list(ks)} must hold cut-offs of 1 or more")
-    ranks = retrieval_ranks(queries, targets, query_labels, target_labels)
-    return {int(k): float((ranks <= k).double().mean()) for k in ks}
+    ranks = retrieval_ranks(queries, targets, query_labels, target_labels, skip)
+    return {int(k): float((ranks <= min(k, len(targets))).double().mean()) for k in ks}
 
 
-def retrieval_ranks(queries: Features, targets: Features, query_labels: Labels, target_labels: Labels) -> Tensor:
+def retrieval_ranks(
+    queries: Features,
+    targets: Features,
+    query_labels: Labels,
+    target_labels: Labels,
+    skip: Sequence[int] | None = None,
+) -> Tensor:
     """Place (1 = first) of the nearest target of the query's label, ties counted against the query.
 
     Args:
@@ -74,9 +82,10 @@ def retrieval_ranks(queries: Features, targets: Features, query_labels: Labels, 
         targets: (M, D) features.
         query_labels: N labels; each must occur among ``target_labels``.
         target_labels: M labels.
+        skip: for each query the number of a target that is left out, such as the query itself.
 
     Returns:
-        (N,) int64 ranks in [1, M].
+        (N,) int64 ranks in [1, M]; M + 1 where every target of the label is left out.
 
     Raises:
         InputError: as :func:`recall_at_k`.
@@ -91,13 +100,22 @@ def retrieval_ranks(queries: Features, targets: Features, query_labels: Labels, 
             f"queries have {query_vectors.shape[1]} dimensions and targets {target_vectors.shape[1]}; give the same"
         )
     query_codes, target_codes = _codes(query_labels, target_labels, len(query_vectors), len(target_vectors))
+    left_out = None if skip is None else torch.as_tensor(list(skip), dtype=torch.int64)
+    if left_out is not None and (
+        len(left_out) != len(query_vectors) or bool(((left_out < 0) | (left_out >= len(target_vectors))).any())
+    ):
+        raise InputError(f"skip: give one target number from 0 to {len(target_vectors) - 1} for each query")
     ranks = []
     for start in range(0, len(query_vectors), _CHUNK):
         cosines = query_vectors[start : start + _CHUNK] @ target_vectors.T
         right = query_codes[start : start + _CHUNK, None] == target_codes[None]
+        if left_out is not None:
+            rows = torch.arange(len(cosines))
+            cosines[rows, left_out[start : start + _CHUNK]] = -torch.inf
         best = cosines.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
         before = (~right) & (cosines >= best - 1e-12)
-        ranks.append(1 + before.sum(dim=1))
+        lost = len(target_vectors) + 1
+        ranks.append(torch.where(best[:, 0].isinf(), lost, 1 + before.sum(dim=1)))
     return torch.cat(ranks)
 
 
@@ -107,6 +125,7 @@ def concept_accuracy(
     gallery_features: Features,
     gallery_concepts: Labels,
     k: int = 1,
+    skip: Sequence[int] | None = None,
 ) -> float:
     """Share of generated images with a real image of the asked concept among their ``k`` nearest by cosine.
 
@@ -116,6 +135,7 @@ def concept_accuracy(
         gallery_features: (M, F) features of real images, best of every concept, split and style.
         gallery_concepts: M concepts of the real images.
         k: how many nearest real images may hold the concept, 1 or more.
+        skip: for each image the number of a real image that is left out, such as the one it was decoded from.
 
     Returns:
         A share in [0, 1].
@@ -127,7 +147,7 @@ def concept_accuracy(
         >>> concept_accuracy([[1.0, 0.1], [0.9, 0.2]], ["cat", "dog"], [[1.0, 0.0], [0.0, 1.0]], ["cat", "dog"])
         0.5
     """
-    return recall_at_k(generated_features, gallery_features, concepts, gallery_concepts, ks=(k,))[k]
+    return recall_at_k(generated_features, gallery_features, concepts, gallery_concepts, ks=(k,), skip=skip)[k]
 
 
 def frechet_distance(a: Features, b: Features) -> float:
