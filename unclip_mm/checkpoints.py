@@ -1,0 +1,67 @@
+"""Where a pipeline is found: a bundled name, a local folder, or a hub id. Standard library only, to fail at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from unclip_mm.errors import CheckpointError
+
+DEFAULT_CHECKPOINT = "pictograms"
+BUNDLED_FOLDER = Path(__file__).parent / "weights"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def bundled_checkpoints() -> list[str]:
+    """Names of the pipelines that are installed with the library.
+
+    Example:
+        >>> all((BUNDLED_FOLDER / name / "model_index.json").is_file() for name in bundled_checkpoints())
+        True
+    """
+    return sorted(path.parent.name for path in BUNDLED_FOLDER.glob("*/model_index.json"))
+
+
+def is_bundled(checkpoint: str) -> bool:
+    """Whether ``checkpoint`` is the name of a bundled pipeline (a folder of that name here does not hide it)."""
+    return checkpoint in bundled_checkpoints()
+
+
+def find_checkpoint(checkpoint: str | Path = DEFAULT_CHECKPOINT) -> Path | str:
+    """The folder of a bundled name or of a local pipeline; anything of the form ``owner/name`` is left as a hub id.
+
+    Args:
+        checkpoint: a bundled name, a folder written by ``save_pretrained``, or a hub id.
+
+    Returns:
+        A folder that holds a ``model_index.json``, or the hub id as a string.
+
+    Raises:
+        CheckpointError: it is none of the three.
+
+    Example:
+        >>> find_checkpoint("somebody/a-pipeline")
+        'somebody/a-pipeline'
+        >>> find_checkpoint("no-such-pipeline")
+        Traceback (most recent call last):
+        ...
+        unclip_mm.errors.CheckpointError: checkpoint: 'no-such-pipeline' is not ...
+    """
+    name = str(checkpoint)
+    if is_bundled(name):
+        return BUNDLED_FOLDER / name
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "model_index.json").is_file():
+            raise CheckpointError(
+                f"checkpoint: the folder {name} has no model_index.json; give a folder written by save_pretrained"
+            )
+        return folder
+    if folder.exists():
+        raise CheckpointError(f"checkpoint: {name} is a file; give the folder written by save_pretrained")
+    if _HUB_ID.fullmatch(name):
+        return name
+    bundled = ", ".join(bundled_checkpoints()) or "none installed"
+    raise CheckpointError(
+        f"checkpoint: {name!r} is not a bundled pipeline ({bundled}), a folder, or a hub id of the form owner/name"
+    )
