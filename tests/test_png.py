@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -117,9 +119,6 @@ def test_reading_names_what_is_no_picture_of_ours(picture: Image.Image, tmp_path
 
 def _with_chunk(png: bytes, text: bytes) -> bytes:
     """The same PNG with another text in our chunk."""
-    import struct
-    import zlib
-
     start = png.index(b"tEXt") - 4
     length = struct.unpack(">I", png[start : start + 4])[0]
     data = b"tEXt" + CHUNK.encode() + b"\0" + text

@@ -100,18 +100,17 @@ def _decode(file: Path | BytesIO, name: str) -> tuple[int, np.ndarray]:
             _check_rate(rate, name)
             if channels > MAX_CHANNELS:
                 raise InputError(f"{name}: has {channels} channels; give at most {MAX_CHANNELS}")
-            known = frames < 2**62  # some streams do not know their length
-            if known:
-                _check_length(frames, rate, name)
-                _check_whole(frames, _promised(sound.extra_info, frames), rate, name)
-            samples = sound.read(int((MAX_AUDIO_SECONDS + 1) * rate), dtype="float32", always_2d=True)
+            if frames > 2**62:  # a stream whose header was never completed
+                raise InputError(f"{name}: does not say how long it is; save it again as WAV")
+            _check_length(frames, rate, name)
+            _check_whole(frames, _promised(sound.extra_info, frames), rate, name)
+            samples = sound.read(dtype="float32", always_2d=True)
     except InputError:
         raise
     except Exception as error:  # whatever damaged data makes the decoder raise
         why = getattr(error, "error_string", "") or reason(error)
         raise InputError(f"{name}: is damaged or not a sound that can be read ({why}); {_GOOD_SOUND}") from error
-    if known:
-        _check_whole(len(samples), int(0.9 * frames), rate, name)  # the length of an MP3 may be an estimate
+    _check_whole(len(samples), int(0.9 * frames), rate, name)  # the length of an MP3 may be an estimate
     return rate, samples
 
 
