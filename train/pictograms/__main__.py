@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{len(concepts)} concepts from {archives.folder}")
         all_rows = prepare(concepts, archives, options)
         manifest = write_manifest(options.output, all_rows)
-        contact_sheet(options.output, images.by_style(all_rows)).save(options.output / "contact_sheet.png", optimize=True)
+        contact_sheet(options.output, images.by_style(all_rows)).save(
+            options.output / "contact_sheet.png", optimize=True
+        )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -77,10 +79,12 @@ def summary(all_rows: Sequence[Row]) -> str:
     totals = [sum(row.split == split for row in all_rows) for split in splits]
     lines.append(["all", *map(str, totals), str(len(all_rows)), str(len({row.concept for row in all_rows}))])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if not place else cell.rjust(width) for place, (cell, width) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    )
+    return "\n".join(_line(line, widths) for line in lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join([first.strip().ljust(widths[0]), *others])
 
 
 def _step(row: Row) -> str:
@@ -93,12 +97,24 @@ def _group(row: Row) -> str:
     return f"sketch {row.style}" if row.sketch else f"image {row.style}"
 
 
+def _steps(text: str) -> list[str]:
+    steps = text.split(",")
+    if unknown := [step for step in steps if step not in STEPS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(STEPS)}")
+    return steps
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train.pictograms", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="the manifest folder to write")
     parser.add_argument("--archives", type=Path, help="where the packages are or go (default: OUTPUT/archives)")
     parser.add_argument("--no-espeak", dest="espeak", action="store_false", help="human recordings only")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=list(STEPS), help="images,sketches,audio: make these, keep the others")
+    parser.add_argument(
+        "--only",
+        type=_steps,
+        default=list(STEPS),
+        help="images,sketches,audio: make these, keep the others",
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     return parser
 

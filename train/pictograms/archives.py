@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import tarfile
@@ -102,15 +103,31 @@ def _fetch(name: str, package: Package, folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"package {name}: `{' '.join(command)}` failed ({reason}); put {package.pattern} into {folder}")
+        raise InputError(
+            f"package {name}: `{' '.join(command)}` failed ({reason}); put {package.pattern} into {folder}"
+        )
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    if archive.suffix == ".tgz":
-        with tarfile.open(archive) as tar:
-            tar.extractall(target, filter="data")
-    elif archive.suffix == ".deb":
-        subprocess.run(["dpkg-deb", "-x", str(archive), str(target)], check=True)
-    else:
+    if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             wheel.extractall(target)
+        return
+    data = io.BytesIO(deb_data(archive)) if archive.suffix == ".deb" else None
+    with tarfile.open(None if data else archive, fileobj=data) as tar:
+        tar.extractall(target, filter="data")
+
+
+def deb_data(archive: Path) -> bytes:
+    """Return the data member of a Debian package, a compressed tar: the package is an ``ar`` file of three members."""
+    content = archive.read_bytes()
+    if not content.startswith(b"!<arch>\n"):
+        raise InputError(f"{archive}: not a Debian package; remove it to fetch it again")
+    place = 8
+    while place + 60 <= len(content):
+        name = content[place : place + 16].decode("ascii", errors="replace").strip().rstrip("/")
+        size = int(content[place + 48 : place + 58])
+        if name.startswith("data.tar"):
+            return content[place + 60 : place + 60 + size]
+        place += 60 + size + size % 2
+    raise InputError(f"{archive}: a Debian package without data; remove it to fetch it again")

@@ -21,22 +21,52 @@ ALIASES = {
     "motor bike": "motorcycle",
     "fire engine": "fire truck",
     "light bulb": "lightbulb",
-    "tuxedo penguin": "penguin",
     "chimp": "chimpanzee",
     "fireman": "firefighter",
     "laptop computer": "laptop",
     "mobile telephone": "mobile phone",
     "kiwifruit": "kiwi",
     "kiwi fruit": "kiwi",
-    "red haired": "red hair",
     "trousers": "pants",
     "doughnut": "donut",
     "wine glass": "glass of wine",
+    "baby chick": "chick",
+    "cheese wedge": "cheese",
+    "chilli pepper": "hot pepper",
+    "cooked rice": "rice",
+    "ear of corn": "corn",
+    "ewe": "sheep",
+    "french fries": "fries",
+    "honeybee": "bee",
+    "lady beetle": "ladybug",
+    "lama": "llama",
+    "medium sized dog": "dog",
+    "policeman": "police officer",
+    "police man": "police officer",
+    "sail boat": "sailboat",
+    "sledge": "sled",
+    "teacup": "cup of tea",
+    "tophat": "top hat",
+    "trash can": "garbage can",
+    "tv": "television",
+    "wrapped gift": "gift",
+    "eye glasses": "glasses",
     "t shirt": "tshirt",
 }
 """Labels that name the same thing; plurals are joined by :func:`singular`."""
 
-_KEPT_PLURALS = {"glasses", "sunglasses", "clothes", "pants", "jeans", "shorts", "scissors", "news", "series", "species"}
+_KEPT_PLURALS = {
+    "glasses",
+    "sunglasses",
+    "clothes",
+    "pants",
+    "jeans",
+    "shorts",
+    "scissors",
+    "news",
+    "series",
+    "species",
+}
 
 
 @dataclass(frozen=True)
@@ -135,6 +165,10 @@ def concept_id(label: str) -> str:
     return ALIASES.get(text, text).replace(" ", "-")
 
 
+def _slug(label: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9]+", label.lower()))
+
+
 def concept_split(id: str) -> str:
     """Return ``test_concept`` for a stable tenth of all concept ids, ``train`` for the others.
 
@@ -153,7 +187,8 @@ def join_concepts(pictures: Iterable[Picture]) -> dict[str, Concept]:
     concepts = {}
     for id in sorted(groups):
         members = groups[id]
-        label = members[0].label
+        plain = (picture.label for picture in members if _slug(picture.label) == id)
+        label = next(plain, members[0].label)
         captions = dict.fromkeys([label, *(c for p in members for c in (p.label, *p.captions))])
         concepts[id] = Concept(
             id=id,

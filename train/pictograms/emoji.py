@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,15 @@ DROPPED_EXTRAS = re.compile(
     r"trump|greta|hal 9000|tardis|guy fawkes|spätzle|schwäbisch|kehrwoche|maultasche|fernsehturm|"
     r"federation|browncoat|ibeacon|wireframes|nail and gear|true south|ai hand|\bswitch$|augmented|virtual|intricate"
 )
-NOUN_GROUPS = {"animals-nature", "food-drink", "travel-places", "objects", "activities", "smileys-emotion", "people-body"}
+NOUN_GROUPS = {
+    "animals-nature",
+    "food-drink",
+    "travel-places",
+    "objects",
+    "activities",
+    "smileys-emotion",
+    "people-body",
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,9 @@ def spoken_label(label: str) -> str:
         return f"bald {match[1]}"
     if match := re.fullmatch(r"(\w+): (beard|.* hair)", label):
         return f"{match[1]} with {'a ' if match[2] == 'beard' else ''}{match[2]}"
+    if match := re.fullmatch(r"(family|kiss|couple with heart): (.*)", label):
+        *first, last = match[2].split(", ")
+        return f"{match[1]} of {', '.join(first)} and {last}" if first else f"{match[1]} of {last}"
     return re.sub(r": ?", " ", label)
 
 
@@ -98,7 +109,9 @@ def read_names(archives: Archives) -> dict[str, Name]:
         if group in (None, "component") or groups["subgroups"][str(entry["subgroup"])] in DROPPED_SUBGROUPS:
             continue
         label = spoken_label(entry["label"])
-        names[emoji_key(entry["hexcode"])] = Name(label, emoji_captions(label, group, entry.get("tags", ()), counts), group)
+        names[emoji_key(entry["hexcode"])] = Name(
+            label, emoji_captions(label, group, entry.get("tags", ()), counts), group
+        )
     for entry in json.loads((archives.path("openmoji") / "data/openmoji.json").read_text(encoding="utf-8")):
         key, label = emoji_key(entry["hexcode"]), clean(entry["annotation"])
         if entry["skintone"] or key in names or entry["group"] != "extras-openmoji" or entry["subgroups"] not in EXTRAS:
@@ -109,17 +122,27 @@ def read_names(archives: Archives) -> dict[str, Name]:
     return names
 
 
-def emoji_captions(label: str, group: str, tags: list[str] | tuple[str, ...], counts: Counter[str]) -> tuple[str, ...]:
-    """Return natural variants of a label: with an article, by tags that few other emoji share, with its tags behind it."""
+def read_tags(archives: Archives) -> set[str]:
+    """Read all tags of all emoji."""
+    path = archives.path("emojibase-data") / "en/data.json"
+    return {tag for entry in json.loads(path.read_text(encoding="utf-8")) for tag in entry.get("tags", ())}
+
+
+def emoji_captions(label: str, group: str, tags: Sequence[str], counts: Counter[str]) -> tuple[str, ...]:
+    """Return natural variants of a label: with an article, and with the two tags behind it that most emoji share.
+
+    Tags alone are no captions: many are only loosely related ('bruh' for a fist, 'super' for a football).
+
+    Example:
+        >>> emoji_captions("octopus", "animals-nature", ["ocean", "animal"], Counter(animal=9, ocean=3))
+        ('an octopus', 'octopus, animal, ocean')
+    """
     captions = [with_article(label)] if group in NOUN_GROUPS else []
     words = set(label.lower().split())
     good = [tag for tag in tags if tag.replace("'", "").replace(" ", "").isalpha() and tag.lower() not in words]
-    rare = sorted((tag for tag in good if counts[tag] <= 2 and len(tag) > 2), key=lambda tag: (counts[tag], tags.index(tag)))
-    if group not in ("flags", "symbols"):
-        captions += [with_article(tag) if group in ("animals-nature", "food-drink") else tag for tag in rare[:2]]
-        common = sorted((tag for tag in good if tag not in rare[:2]), key=lambda tag: -counts[tag])
-        if common:
-            captions.append(", ".join([label, *common[:2]]))
+    common = sorted(good, key=lambda tag: -counts[tag])[:2]
+    if common and group not in ("flags", "symbols"):
+        captions.append(", ".join([label, *common]))
     return unique(label, captions)
 
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from train.pictograms.concepts import Concept, Picture, stable_fraction
-from train.pictograms.render import is_silhouette, render
+from train.pictograms.render import drawing_kind, render
 from unclip_mm.data.manifest import Row
 
 SIZES = {"noto": 64, "twemoji": 64}
 SIZE = 128
-STYLES = ("noto", "twemoji", "fluent", "openmoji", "stamp", "drawing", "clipart")
+FOLDERS = {"image": "images", "sketch": "sketches"}
+REASONS = {
+    "unreadable": "not a picture that can be read",
+    "blank": "nothing to see",
+    "kind": "a silhouette or of the other modality",
+}
+"""Why a picture file gives no row."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,11 @@ class Job:
 
     picture: Picture
     row: Row
+
+    @property
+    def file(self) -> str:
+        """Where the rendered picture goes, relative to the output folder."""
+        return self.row.media[self.picture.modality]
 
 
 def jobs(concepts: dict[str, Concept], modality: str) -> list[Job]:
@@ -49,37 +60,64 @@ def held_out_style(concept: Concept) -> str | None:
     return styles[int(stable_fraction(concept.id, "which style") * len(styles))]
 
 
-def rows(concepts: dict[str, Concept], output: Path, modality: str, workers: int = 2) -> Iterator[Row]:
-    """Render all pictures of a modality below ``output`` and yield their rows; blank pictures give no row."""
+def rows(concepts: dict[str, Concept], output: Path, modality: str, workers: int = 2) -> list[Row]:
+    """Render all pictures of a modality below ``output`` and return their rows.
+
+    A picture gives no row if there is nothing to see in it, if it is of the other modality (line art among the images,
+    colour among the sketches), or if another concept or picture of its style looks exactly the same. How many of each
+    there were is printed.
+    """
     todo = jobs(concepts, modality)
-    for folder in sorted({(output / _file(job)).parent for job in todo}):
+    for folder in sorted({(output / job.file).parent for job in todo}):
         folder.mkdir(parents=True, exist_ok=True)
-    kept: dict[str, int] = defaultdict(int)
+    title = FOLDERS[modality]
     with get_context("spawn").Pool(workers) as pool:
-        done = pool.imap(partial(_render, output=output), todo, chunksize=32)
-        for job, good in tqdm(zip(todo, done, strict=True), total=len(todo), desc=f"{modality}s", unit="file"):
-            if good:
-                kept[job.picture.style] += 1
-                yield job.row
+        done = pool.imap(partial(_render, output=output), todo, chunksize=16)
+        results = list(tqdm(done, total=len(todo), desc=title, unit="file", mininterval=1))
+    made, reasons = _without_twins(todo, results)
+    for reason, names in reasons.items():
+        print(f"{title}: {len(names)} left out, {reason}: {', '.join(names[:3])}{', ...' if names[3:] else ''}")
+    return made
 
 
-def _file(job: Job) -> str:
-    path = job.row.media[job.picture.modality]
-    return path
+def _without_twins(todo: list[Job], results: list[str]) -> tuple[list[Row], dict[str, list[str]]]:
+    """Return the rows of the pictures that were rendered, without exact twins, and what was left out by reason."""
+    twins: dict[tuple[str, str], list[Job]] = defaultdict(list)
+    for job, result in zip(todo, results, strict=True):
+        if result in REASONS:
+            continue
+        twins[job.picture.style, result].append(job)
+    kept = set()
+    for group in twins.values():
+        flags = group[0].picture.category == "flags" and group[0].picture.modality == "sketch"
+        if len(group) == 1 or not flags:
+            kept.add(min(group, key=lambda job: (len(job.picture.key), job.picture.key)).row.id)
+    made, reasons = [], defaultdict(list)
+    for job, result in zip(todo, results, strict=True):
+        if job.row.id in kept:
+            made.append(job.row)
+        else:
+            reasons[REASONS.get(result, "looks the same as another")].append(job.row.id)
+    return made, dict(reasons)
 
 
-def _render(job: Job, output: Path) -> bool:
-    """Render one picture to its file; False, and no file, if it is unreadable, blank or only a shadow."""
-    picture, target = job.picture, output / _file(job)
-    target.unlink(missing_ok=True)
+def _render(job: Job, output: Path) -> str:
+    """Render one picture to its file and return a hash of its pixels; or why there is no file."""
+    picture, target = job.picture, output / job.file
     try:
-        image = render(picture.path, SIZES.get(picture.style, SIZE), picture.modality)
+        image = render(picture.path, SIZES.get(picture.style, SIZE))
     except (OSError, ValueError):
-        return False
-    if image is None or (picture.style == "clipart" and is_silhouette(image)):
-        return False
-    image.save(target, optimize=True)
-    return bool(np.asarray(image).size)
+        return "unreadable"
+    if image is None:
+        return "blank"
+    if picture.style == "clipart" and drawing_kind(image) != picture.modality:
+        return "kind"
+    if picture.modality == "sketch":
+        image = image.convert("L")
+    scratch = target.with_suffix(".part")
+    image.save(scratch, format="PNG", optimize=True)
+    scratch.replace(target)
+    return blake2b(image.tobytes(), digest_size=16).hexdigest()
 
 
 def file_name(picture: Picture) -> str:
@@ -101,7 +139,7 @@ def _row(concept: Concept, picture: Picture, held_style: str | None) -> Row:
     name = file_name(picture)
     sketch = picture.modality == "sketch"
     id = f"{picture.style}{'-sketch' if sketch else ''}-{name}"
-    path = f"{picture.modality}s/{picture.style}/{name}.png"
+    path = f"{FOLDERS[picture.modality]}/{picture.style}/{name}.png"
     split = concept.split
     if split == "train" and sketch and stable_fraction(id, "sketch") < 0.15:
         split = "test_sketch"

@@ -26,11 +26,16 @@ GROUPS = re.compile(
 DROPPED_GROUPS = re.compile(
     r"people/(smilies|stickmen)|recreation/(religion|games/cards)|transportation/(aiga|roadsigns)|unsorted/duplicates"
 )
-GENERIC = re.compile(r"clipart by|etiquette icons|sign(s)?$|sub?mission|illustration|@|^\W*$|^\d+$", re.IGNORECASE)
+GENERIC = re.compile(
+    r"clipart by|cliparts?$|etiquette icons|sign(s)?$|sub?mission|illustration|@|^\W*$|^\d+$", re.IGNORECASE
+)
 
 
 def pictures(archives: Archives) -> Iterator[Picture]:
-    """Yield the drawings with a label of known English words, each content once, sorted by path."""
+    """Yield the drawings with a label of known English words, each content once, sorted by path.
+
+    Each comes twice, as an image and as a sketch: which of the two it is, line art or not, shows when it is rendered.
+    """
     folder = archives.path(PACKAGE) / FOLDER
     words = known_words(archives)
     seen = set()
@@ -46,16 +51,18 @@ def pictures(archives: Archives) -> Iterator[Picture]:
         if label is None or drawing in seen or (path.stem, label) in seen:
             continue
         seen |= {drawing, (path.stem, label)}
-        yield Picture(
-            key=f"openclipart:{name}",
-            label=label,
-            captions=unique(label, [with_article(label)]),
-            style="clipart",
-            source=PACKAGE,
-            licence=LICENCE,
-            category=group.split("/")[0],
-            path=path,
-        )
+        for modality in ("image", "sketch"):
+            yield Picture(
+                key=f"openclipart:{name}",
+                label=label,
+                captions=unique(label, [with_article(label)]),
+                style="clipart",
+                source=PACKAGE,
+                licence=LICENCE,
+                category=group.split("/")[0],
+                path=path,
+                modality=modality,
+            )
 
 
 def clipart_label(stem: str, title: str, words: frozenset[str]) -> str | None:
@@ -67,14 +74,14 @@ def clipart_label(stem: str, title: str, words: frozenset[str]) -> str | None:
         >>> clipart_label("cigno_01", "Cigno di spalle", frozenset({"swan"})) is None
         True
     """
-    text = re.sub(r"_(r|\d+)?$", "", stem) if GENERIC.search(title) else title
-    if text:
-        label = _plain(text)
-        label = TRANSLATED.get(label, label)
-        parts = re.findall(r"[a-z']+", label)
-        if parts and len(parts) <= 4 and all(part in words for part in parts) and not DROPPED_WORDS & set(parts):
-            return label
-    return None
+    label = _plain(re.sub(r"_(r|\d+)?$", "", stem) if GENERIC.search(title) else title)
+    label = TRANSLATED.get(label, label)
+    parts = re.findall(r"[a-z']+", label)
+    if "road signs" in title.lower() or not 1 <= len(parts) <= 4:
+        return None
+    if DROPPED_WORDS & set(parts) or not words.issuperset(parts):
+        return None
+    return label
 
 
 def _plain(title: str) -> str:
@@ -82,7 +89,7 @@ def _plain(title: str) -> str:
     title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title)
     title = re.sub(r"[_\-./]", " ", title).lower()
     title = re.sub(r"\b(a|an|the|simple|my|v|ii|iii|r)\b(?!')|\d+", " ", title)
-    title = re.sub(r"\b(jonathon's|bill's)\b", " ", title)
+    title = re.sub(r"\b(jonathon's|body part$|clothing$|clipart$|openclipart$|md$)|#", " ", title)
     return clean(title)
 
 
@@ -95,8 +102,6 @@ def _title(text: str) -> str:
 def known_words(archives: Archives) -> frozenset[str]:
     """Return the English words that the other sources use, and some more: the words a label may be made of."""
     labels = [name.label for name in emoji.read_names(archives).values() if name.category != "flags"]
-    labels += [caption for name in emoji.read_names(archives).values() for caption in name.captions]
+    labels += [*emoji.read_tags(archives), *TRANSLATED.values()]
     labels += [picture.label for source in (pysiogame, stamps) for picture in source.pictures(archives)]
-    words = {word for label in labels for word in re.findall(r"[a-z']+", label.lower())}
-    return frozenset(words | EXTRA_WORDS)
-
+    return EXTRA_WORDS.union(word for label in labels for word in re.findall(r"[a-z']+", label.lower()))

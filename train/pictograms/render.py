@@ -9,22 +9,44 @@ import numpy as np
 from PIL import Image
 
 MARGIN = 0.06
-SUPERSAMPLING = 2
+LARGEST_DRAWING = 2048
 VISIBLE_ALPHA = 12
 NEAR_WHITE = 14
+FAINT = 30
 
 
-def open_rgba(path: Path, size: int) -> Image.Image:
-    """Open a picture as RGBA; an SVG is drawn so that its longer side has about twice ``size`` pixels."""
-    if path.suffix.lower() != ".svg":
-        with Image.open(path) as image:
-            return image.convert("RGBA")
+def render(path: Path, size: int) -> Image.Image | None:
+    """Render a picture file as RGB, (size, size) pixels; None if there is nothing to see.
+
+    Raises:
+        OSError, ValueError: The file is not a picture.
+    """
+    inner = round(size * (1 - 2 * MARGIN))
+    image = open_svg(path, 2 * inner) if path.suffix == ".svg" else open_bitmap(path)
+    box = content_box(image)
+    if box is None:
+        return None
+    side = max(box[2] - box[0], box[3] - box[1])
+    if path.suffix == ".svg" and side < inner:
+        image = open_svg(path, min(LARGEST_DRAWING, round(2 * inner * 1.5 * inner / side)))
+        box = content_box(image) or box
+    square = compose(image, box, size)
+    return square if (np.asarray(square).min(axis=2) < 255 - FAINT).mean() >= 0.015 else None
+
+
+def open_bitmap(path: Path) -> Image.Image:
+    """Open a PNG, JPEG or WebP as RGBA."""
+    with Image.open(path) as image:
+        return image.convert("RGBA")
+
+
+def open_svg(path: Path, width: int) -> Image.Image:
+    """Draw an SVG ``width`` pixels wide as RGBA."""
     import resvg_py
 
-    side = SUPERSAMPLING * size
-    drawn = resvg_py.svg_to_bytes(svg_string=path.read_text(encoding="utf-8", errors="replace"), width=side)
-    image = Image.open(io.BytesIO(bytes(drawn)))
-    return image.convert("RGBA")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    drawn = resvg_py.svg_to_bytes(svg_string=text, width=width, dpi=96, skip_system_fonts=True)
+    return Image.open(io.BytesIO(bytes(drawn))).convert("RGBA")
 
 
 def content_box(image: Image.Image) -> tuple[int, int, int, int] | None:
@@ -39,15 +61,11 @@ def content_box(image: Image.Image) -> tuple[int, int, int, int] | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def compose(image: Image.Image, size: int) -> Image.Image | None:
-    """Compose an RGBA picture on a white square of ``size`` pixels; None if there is nothing in it."""
-    box = content_box(image)
-    if box is None:
-        return None
+def compose(image: Image.Image, box: tuple[int, int, int, int], size: int) -> Image.Image:
+    """Put a part of an RGBA picture into the middle of a white square of ``size`` pixels."""
     white = Image.new("RGBA", image.size, (255, 255, 255, 255))
     content = Image.alpha_composite(white, image).convert("RGB").crop(box)
-    inner = round(size * (1 - 2 * MARGIN))
-    scale = inner / max(content.size)
+    scale = round(size * (1 - 2 * MARGIN)) / max(content.size)
     width, height = (max(1, round(side * scale)) for side in content.size)
     content = content.resize((width, height), Image.Resampling.LANCZOS)
     square = Image.new("RGB", (size, size), (255, 255, 255))
@@ -55,21 +73,20 @@ def compose(image: Image.Image, size: int) -> Image.Image | None:
     return square
 
 
-def render(path: Path, size: int, modality: str) -> Image.Image | None:
-    """Render a picture: RGB for an image, grey (dark on white) for a sketch; None if it is blank."""
-    square = compose(open_rgba(path, size), size)
-    if square is None or np.asarray(square).min() > 255 - NEAR_WHITE:
-        return None
-    return square.convert("L") if modality == "sketch" else square
-
-
-def is_silhouette(image: Image.Image) -> bool:
-    """Whether a picture is nearly without colour and has large black areas: a shadow, not a picture.
+def drawing_kind(image: Image.Image) -> str:
+    """Tell a coloured or shaded picture ('image') from line art ('sketch') and from a black shape ('silhouette').
 
     Example:
-        >>> is_silhouette(Image.new("RGB", (8, 8), (0, 0, 0))), is_silhouette(Image.new("RGB", (8, 8), (255, 0, 0)))
-        (True, False)
+        >>> drawing_kind(Image.new("RGB", (8, 8), (200, 0, 0))), drawing_kind(Image.new("RGB", (8, 8), (0, 0, 0)))
+        ('image', 'silhouette')
     """
-    pixels = np.asarray(image).astype(np.int16)
+    pixels = np.asarray(image.convert("RGB")).astype(np.int16)
     colour = pixels.max(axis=2) - pixels.min(axis=2)
-    return bool((colour > 40).mean() < 0.02)
+    if (colour > 40).mean() >= 0.02:
+        return "image"
+    light = pixels.mean(axis=2)
+    white, dark = (light > 235).mean(), (light < 90).mean()
+    middle = 1 - white - dark
+    if white > 0.55 and middle < 0.23 and dark < 0.27:
+        return "sketch"
+    return "silhouette" if dark > 0.7 * (1 - white) or middle < 0.2 else "image"

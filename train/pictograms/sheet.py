@@ -20,7 +20,9 @@ def sample(rows: Sequence[Row], count: int, salt: str = "") -> list[Row]:
     return sorted(rows, key=lambda row: stable_fraction(row.id, f"sheet{salt}"))[:count]
 
 
-def contact_sheet(folder: Path, groups: dict[str, list[Row]], columns: int = 16, lines: int = 4, salt: str = "") -> Image.Image:
+def contact_sheet(
+    folder: Path, groups: dict[str, list[Row]], columns: int = 16, lines: int = 4, salt: str = ""
+) -> Image.Image:
     """Draw ``columns * lines`` pictures of every group with their labels below them.
 
     Args:

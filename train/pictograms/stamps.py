@@ -42,7 +42,9 @@ def stamp_label(name: str, caption: str) -> str:
     if name in LABELS:
         return LABELS[name]
     phrase = re.split(r"(?<=[a-z”])[.!?](?:\s|$)| \(|—|, ", caption)[0]
-    return re.sub(r"^pair of ", "", lower_first(without_article(clean(phrase))))
+    phrase = clean(phrase)
+    bare = without_article(phrase)
+    return re.sub(r"^pair of ", "", bare if bare != phrase else lower_first(phrase))
 
 
 def pictures(archives: Archives) -> Iterator[Picture]:

@@ -86,10 +86,8 @@ class Row:
 class Manifest:
     """The rows of a manifest folder.
 
-    Attributes:
-        rows: All rows, in the order of the file.
-        folder: The folder that the paths of the rows are relative to.
-        declared: ``{modality: {"type": "vector" | "sequence"}}`` as in ``modalities.json``.
+    The rows are in the order of the file, their paths relative to ``folder``; ``declared`` is what ``modalities.json``
+    says: ``{modality: {"type": "vector" | "sequence"}}``.
     """
 
     rows: list[Row]
@@ -154,16 +152,7 @@ def read_manifest(folder: str | Path, *, check_files: bool = True) -> Manifest:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            row = parse_row(line, declared)
-            if row.id in seen:
-                raise InputError(f"id {row.id!r} is already used in line {seen[row.id]}; ids must be unique")
-            if check_files:
-                _check_files(row, folder)
-        except InputError as error:
-            raise InputError(f"{METADATA} line {number}: {error}") from None
-        seen[row.id] = number
-        rows.append(row)
+        rows.append(_checked_row(line, declared, seen, folder if check_files else None, f"{METADATA} line", number))
     if not rows:
         raise InputError(f"{path}: is empty; give at least one row")
     return Manifest(rows, folder, declared)
@@ -191,16 +180,8 @@ def write_manifest(
     _check_declared(declared, "declared")
     lines, seen = [], dict[str, int]()
     for number, row in enumerate(rows, 1):
-        line = row.to_json()
-        try:
-            parse_row(line, declared)
-            if row.id in seen:
-                raise InputError(f"id {row.id!r} is already used in row {seen[row.id]}; ids must be unique")
-            _check_files(row, folder)
-        except InputError as error:
-            raise InputError(f"row {number}: {error}") from None
-        seen[row.id] = number
-        lines.append(line)
+        lines.append(row.to_json())
+        _checked_row(lines[-1], declared, seen, folder, "row", number)
     if not rows:
         raise InputError(f"{folder}: no rows to write; give at least one")
     folder.mkdir(parents=True, exist_ok=True)
@@ -279,10 +260,26 @@ def _parse_path(name: str, value: object) -> str:
     return path
 
 
-def _check_files(row: Row, folder: Path) -> None:
-    for name, path in row.media.items():
-        if not (folder / path).is_file():
-            raise InputError(f"field {name!r} names {path!r}, which is not a file in {folder}")
+def _checked_row(
+    line: str,
+    declared: Mapping[str, Mapping[str, Any]],
+    seen: dict[str, int],
+    folder: Path | None,
+    where: str,
+    number: int,
+) -> Row:
+    """Parse a line, check that its id is new (``seen`` takes it) and, in a folder, that its files exist."""
+    try:
+        row = parse_row(line, declared)
+        if row.id in seen:
+            raise InputError(f"id {row.id!r} is already used in {where.split()[-1]} {seen[row.id]}; ids must be unique")
+        for name, path in row.media.items():
+            if folder is not None and not (folder / path).is_file():
+                raise InputError(f"field {name!r} names {path!r}, which is not a file in {folder}")
+    except InputError as error:
+        raise InputError(f"{where} {number}: {error}") from None
+    seen[row.id] = number
+    return row
 
 
 def _read_declared(folder: Path) -> dict[str, dict[str, Any]]:
@@ -304,7 +301,9 @@ def _check_declared(declared: object, name: str) -> None:
         if modality in ("id", "concept", "text", "split", "files", *MEDIA, *INFORMATION):
             raise InputError(f"{name}: {modality!r} is a name that every manifest has already; choose another")
         if not isinstance(options, dict) or options.get("type") not in DECLARED_TYPES:
-            raise InputError(f"{name}: {modality!r} is {options!r}; give {{'type': 'vector'}} or {{'type': 'sequence'}}")
+            raise InputError(
+                f"{name}: {modality!r} is {options!r}; give {{'type': 'vector'}} or {{'type': 'sequence'}}"
+            )
 
 
 def _replace(path: Path, text: str) -> None:
