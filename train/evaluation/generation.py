@@ -1,0 +1,240 @@
+"""Generated images: of the concept asked for? as real images are distributed? new, or copies?
+
+Every condition is asked with and without the prior, beside the images decoded from the embedding of a real image of
+the same concepts, and beside those real images themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from train.evaluation.items import TRAINED_SPLITS, Item, Pool, choose
+from unclip_mm.metrics import concept_accuracy, copy_share, frechet_distance, kernel_distance, nearest_cosines
+
+Make = Callable[[Mapping[str, Sequence["str | Path"]], Sequence[int], bool], list[Image.Image]]
+"""({modality: captions or paths}, one seed an image, with the prior?) -> one image a prompt."""
+Features = Callable[[Sequence[Image.Image]], Tensor]
+"""Images -> (N, F) features of the judge."""
+
+PRIOR, DIRECT, OWN, REAL = "prior", "no prior", "own embedding", "real image"
+VARIANTS = (PRIOR, DIRECT, OWN, REAL)
+UNSEEN_STYLE = "test_style"
+_MINIMUM = 2
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All real images with their features in the judge's space.
+
+    Attributes:
+        items: The real images, of every concept, split and style.
+        features: (M, F), in the same order.
+    """
+
+    items: list[Item]
+    features: Tensor
+
+    @property
+    def concepts(self) -> list[str]:
+        """The concept of every image."""
+        return [item.concept for item in self.items]
+
+    def number(self) -> dict[str, int]:
+        """Item key -> place in the gallery."""
+        return {item.key: place for place, item in enumerate(self.items)}
+
+    def of(self, test: Callable[[Item], bool]) -> Tensor:
+        """Features of the images that pass a test, (m, F); m may be 0."""
+        places = [place for place, item in enumerate(self.items) if test(item)]
+        return self.features[places]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What one condition asks for with one seed: parallel lists, one entry a concept."""
+
+    concepts: list[str]
+    given: dict[str, list[Item]]
+    real: list[Item]
+    seed: int
+
+    def values(self) -> dict[str, list[str | Path]]:
+        """{modality: what the pipeline is given}."""
+        return {items[0].modality: [item.value for item in items] for items in self.given.values()}
+
+
+@dataclass
+class Made:
+    """The images of one condition and seed, by variant (with and without the prior, from their own embedding)."""
+
+    prompts: Prompts
+    images: dict[str, list[Image.Image]] = field(default_factory=dict)
+
+
+def conditions(pool: Pool) -> list[tuple[str, ...]]:
+    """What images are asked for with: text, each kind of audio, sketch, and text with speech, as far as there are.
+
+    Example:
+        >>> table = {"cat": {"text": [], "sketch": [], "sound": [], "image": []}}
+        >>> conditions(Pool("seen", table, table, frozenset()))
+        [('text',), ('sketch',), ('sound',)]
+    """
+    single: list[tuple[str, ...]] = [(kind,) for kind in pool.kinds if kind not in ("image", "other speech")]
+    spoken = next((kind for kind in ("speech", "audio") if kind in pool.kinds), None)
+    return [*single, ("text", spoken)] if spoken and "text" in pool.kinds else single
+
+
+def choose_prompts(pool: Pool, condition: Sequence[str], count: int, seed: int) -> Prompts | None:
+    """Choose concepts, what is given for each, and a real image of each (a held-out one where there is one).
+
+    Returns:
+        None when fewer than two concepts have all that is needed.
+    """
+    concepts = [
+        concept
+        for concept in pool.concepts(condition, {}, len(pool.asked), seed)
+        if "image" in pool.asked[concept] or "image" in pool.known.get(concept, {})
+    ][:count]
+    if len(concepts) < _MINIMUM:
+        return None
+    given = {kind: [choose(pool.asked, concept, kind, seed) for concept in concepts] for kind in condition}
+    real = [
+        choose(pool.asked if "image" in pool.asked[concept] else pool.known, concept, "image", seed)
+        for concept in concepts
+    ]
+    return Prompts(concepts, given, real, seed)
+
+
+def make_images(make: Make, prompts: Prompts, own: dict[str, Image.Image], *, progress: bool = True) -> Made:
+    """Make the images of one condition: with the prior, without it, and from the real images' own embeddings.
+
+    Args:
+        make: Calls the pipeline.
+        prompts: What to ask.
+        own: Images decoded from their own embedding so far, by "item key/seed"; filled here, so that conditions that
+            share a concept share its image.
+        progress: Show a progress bar.
+    """
+    made = Made(prompts)
+    seeds = [prompts.seed * 100_000 + place for place in range(len(prompts.concepts))]
+    given = prompts.values()
+    names = {item.key: f"{item.key}/{prompts.seed}" for item in prompts.real}
+    missing = [(item, seed) for item, seed in zip(prompts.real, seeds, strict=True) if names[item.key] not in own]
+    total = 2 * len(seeds) + len(missing)
+    label = "+".join(prompts.given)
+    with tqdm(total=total, desc=f"{label}, seed {prompts.seed}", unit="image", disable=not progress) as bar:
+        for variant in (PRIOR, DIRECT):
+            made.images[variant] = []
+            for start in range(0, len(seeds), _BATCH):
+                part = slice(start, start + _BATCH)
+                batch = {modality: values[part] for modality, values in given.items()}
+                made.images[variant] += make(batch, seeds[part], variant == PRIOR)
+                bar.update(len(seeds[part]))
+        for start in range(0, len(missing), _BATCH):
+            part_missing = missing[start : start + _BATCH]
+            decoded = make(
+                {"image": [item.value for item, _ in part_missing]}, [seed for _, seed in part_missing], True
+            )
+            own.update(zip((names[item.key] for item, _ in part_missing), decoded, strict=True))
+            bar.update(len(part_missing))
+    made.images[OWN] = [own[names[item.key]] for item in prompts.real]
+    return made
+
+
+def score(made: Made, features: Features, gallery: Gallery) -> dict[str, dict[str, float | None]]:
+    """Measure every variant of one condition and seed.
+
+    Returns:
+        {variant: {measure: value}} for "prior", "no prior", "own embedding" and "real image" (the images whose own
+        embedding was decoded: what a perfect decoder would give). Measures: ``top1``, ``top5`` (a real image of the
+        concept is the nearest, or among the five nearest; for real images without the image itself), ``frechet`` and
+        ``kernel`` distance to all real images of the concepts, ``paired_frechet`` distance to exactly the real images
+        that were decoded, ``ratio`` and ``paired_ratio`` of the two to those of the images decoded from their own
+        embedding, ``copies`` (see :func:`unclip_mm.metrics.copy_share`; None where no style is held out) and
+        ``nearest`` (median cosine to the nearest trained image). Distances are None for real images where they would
+        measure them against themselves.
+    """
+    prompts = made.prompts
+    numbers = gallery.number()
+    places = [numbers[item.key] for item in prompts.real]
+    asked = set(prompts.concepts)
+    reference = gallery.of(lambda item: item.concept in asked)
+    trained = gallery.of(lambda item: item.split in TRAINED_SPLITS)
+    unseen = gallery.of(lambda item: item.split == UNSEEN_STYLE)
+    real = gallery.features[places]
+    vectors = {variant: features(images) for variant, images in made.images.items()} | {REAL: real}
+    scores: dict[str, dict[str, float | None]] = {}
+    for variant, made_features in vectors.items():
+        skip = places if variant == REAL else None
+        values: dict[str, float | None] = {
+            f"top{k}": concept_accuracy(made_features, prompts.concepts, gallery.features, gallery.concepts, k, skip)
+            for k in (1, 5)
+        }
+        values["frechet"] = None if variant == REAL else frechet_distance(made_features, reference)
+        values["paired_frechet"] = None if variant == REAL else frechet_distance(made_features, real)
+        values["kernel"] = None if variant == REAL else kernel_distance(made_features, reference)
+        if variant != REAL and len(trained):
+            values["copies"] = copy_share(made_features, unseen, trained) if len(unseen) else None
+            values["nearest"] = float(nearest_cosines(made_features, trained).quantile(0.5))
+        scores[variant] = values
+    for values in scores.values():
+        for measure, ratio in (("frechet", "ratio"), ("paired_frechet", "paired_ratio")):
+            value, base = values[measure], scores[OWN][measure]
+            values[ratio] = value / base if value is not None and base else None
+    return scores
+
+
+def evaluate_generation(
+    make: Make,
+    features: Features,
+    gallery: Gallery,
+    pools: Sequence[Pool],
+    count: int,
+    seeds: Sequence[int],
+    *,
+    keep: Callable[[Pool, Made], None] | None = None,
+    progress: bool = True,
+) -> list[dict[str, object]]:
+    """Make and measure images for every pool, condition and seed.
+
+    Args:
+        make: Calls the pipeline.
+        features: The judge.
+        gallery: All real images.
+        pools: What to ask.
+        count: Concepts a condition at most.
+        seeds: Each chooses concepts, items and noise anew.
+        keep: Called with the images of every condition of the first seed, to draw sheets of them.
+        progress: Show progress bars.
+
+    Returns:
+        One record a pool, condition, seed and variant.
+    """
+    records: list[dict[str, object]] = []
+    for pool in pools:
+        own: dict[str, Image.Image] = {}
+        for condition in conditions(pool):
+            for seed in seeds:
+                prompts = choose_prompts(pool, condition, count, seed)
+                if prompts is None:
+                    continue
+                made = make_images(make, prompts, own, progress=progress)
+                if keep is not None and seed == seeds[0]:
+                    keep(pool, made)
+                for variant, values in score(made, features, gallery).items():
+                    head = {"pool": pool.name, "condition": "+".join(condition), "variant": variant, "seed": seed}
+                    records.append(head | {"concepts": len(prompts.concepts)} | values)
+    return records
+
+
+def real_features(judge_files: Callable[[Sequence[Path]], Tensor], items: Sequence[Item]) -> Gallery:
+    """Build the gallery from the files of the real images."""
+    return Gallery(list(items), torch.as_tensor(judge_files([Path(item.value) for item in items])))
