@@ -26,6 +26,7 @@ class Spectrum:
         axes: (B, M, M) eigenvectors of the Gram matrix as columns, without gradient.
         gaps: (B, M) leading eigenvalue minus each eigenvalue, without gradient.
         vectors: (B, M, D) the vectors themselves, with gradient.
+        present: (B, M) bool, what of them is there.
     """
 
     values: Tensor
@@ -33,9 +34,13 @@ class Spectrum:
     axes: Tensor
     gaps: Tensor
     vectors: Tensor
+    present: Tensor
 
     def leading_direction(self, *, exact: bool) -> Tensor:
         """Give the leading left singular vectors (B, D), signed to point with the mean modality.
+
+        Where the mean is orthogonal to the direction, as it always is for two modalities of negative cosine, the first
+        present modality decides.
 
         Args:
             exact: carry the gradient through the mixing weights q as well, which grows as 1 / (lambda_1 - lambda_j);
@@ -50,7 +55,10 @@ class Spectrum:
             q = q + (self.axes @ (toward * self.gaps / (self.gaps.square() + floor)).unsqueeze(-1)).squeeze(-1)
         direction = F.normalize((q.unsqueeze(1) @ self.vectors).squeeze(1), dim=-1)
         with torch.no_grad():
-            against = (direction * self.vectors.sum(dim=1)).sum(dim=-1, keepdim=True) < 0
+            cosine = (self.vectors @ direction.unsqueeze(-1)).squeeze(-1)
+            first = cosine.gather(1, self.present.long().argmax(dim=1, keepdim=True))
+            mean = cosine.sum(dim=1, keepdim=True)
+            against = torch.where(mean.abs() > 1e-3, mean, first) < 0
         return torch.where(against, -direction, direction)
 
     def volume(self) -> Tensor:
@@ -72,4 +80,4 @@ def spectrum(vectors: Tensor, present: Tensor) -> Spectrum:
     eigenvalues, axes = torch.linalg.eigh(gram)
     absent = torch.arange(vectors.shape[1], device=vectors.device) < (~present).sum(dim=1, keepdim=True)
     values = torch.linalg.vector_norm(axes.mT @ vectors, dim=-1)
-    return Spectrum(values, absent, axes, eigenvalues[:, -1:] - eigenvalues, vectors)
+    return Spectrum(values, absent, axes, eigenvalues[:, -1:] - eigenvalues, vectors, present)

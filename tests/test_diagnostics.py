@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from objective_cases import embeddings, vectors
+
+from unclip_mm import diagnostics
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.errors import InputError
+
+
+def many(modalities: int, noise: float, rows: int = 512, dim: int = 128) -> Embeddings:
+    """Modalities that share a direction, with mean positive cosine 1 / (1 + noise^2)."""
+    z = vectors(rows, modalities, dim, noise=noise)
+    return Embeddings(z, torch.ones(rows, modalities, dtype=torch.bool), tuple(f"m{k}" for k in range(modalities)))
+
+
+def test_chi_is_zero_for_two_modalities():
+    assert diagnostics.chi(many(2, 1.0), "m0") == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("modalities", "published"), [(3, 0.144), (4, 0.192), (8, 0.249)])
+def test_chi_meets_its_bound(modalities, published):
+    mu = 0.475
+    batch = many(modalities, math.sqrt(1 / mu - 1))
+    others = batch.select(batch.modalities[1:])
+    measured = sum(diagnostics.pairwise_cosines(others).values()) / math.comb(modalities - 1, 2)
+    assert measured == pytest.approx(mu, abs=0.01)
+    value = diagnostics.chi(batch, "m0")
+    bound = 1 - math.sqrt((1 + (modalities - 2) * measured) / (modalities - 1))
+    assert bound <= value + 1e-12
+    assert value == pytest.approx(bound, abs=0.003)
+    assert value == pytest.approx(published, abs=0.015)
+
+
+def test_zeta_grows_with_the_number_of_modalities():
+    values = [diagnostics.zeta(many(m, 1.1, rows=128, dim=32), "m0") for m in (2, 4, 16)]
+    assert values == sorted(values)
+    assert values[-1] > values[0] + 0.05
+
+
+def test_zeta_and_chi_are_those_of_the_paper():
+    batch, tau, w = embeddings(6, 3, missing=0.0), 0.3, {"text": 2.0, "audio": 0.5}
+    z = batch.vectors
+    cosines, conflicts = [], []
+    for i in range(6):
+        pull, push = torch.zeros(8).double(), torch.zeros(8).double()
+        for n, name in ((1, "text"), (2, "audio")):
+            p = (z[i, 0] @ z[:, n].T / tau).softmax(dim=0)
+            pull += w[name] / tau * z[i, n]
+            push += w[name] / tau * (p @ z[:, n])
+        cosines.append(float(F.cosine_similarity(pull, push, dim=0)))
+        conflicts.append(1 - float(pull.norm()) / (2.5 / tau))
+    assert diagnostics.zeta(batch, "image", tau, w) == pytest.approx(sum(cosines) / 6)
+    assert diagnostics.chi(batch, "image", w) == pytest.approx(sum(conflicts) / 6)
+
+
+@pytest.mark.parametrize("measure", [diagnostics.zeta, diagnostics.chi])
+def test_missing_modalities_fall_from_the_conflicts(measure):
+    batch = embeddings(6, 3, missing=0.0)
+    wider = Embeddings(
+        torch.cat([batch.vectors, batch.vectors[:, :1]], dim=1),
+        torch.cat([batch.present, torch.zeros(6, 1, dtype=torch.bool)], dim=1),
+        (*batch.modalities, "nothing"),
+    )
+    assert measure(wider, "image") == pytest.approx(measure(batch, "image"))
+    with pytest.raises(InputError, match="no row has it"):
+        measure(wider, "nothing")
+    with pytest.raises(InputError, match="not in these embeddings"):
+        measure(batch, "video")
+    with pytest.raises(InputError, match="weight of 'text'"):
+        measure(batch, "image", weights={"text": -1.0})
+
+
+@pytest.mark.parametrize("modalities", [2, 3, 5])
+def test_hoelder_is_exactly_zero_for_identical_sets(modalities):
+    x = vectors(32, 1, 16)
+    names = tuple(f"m{k}" for k in range(modalities))
+    same = Embeddings(x.expand(-1, modalities, -1), torch.ones(32, modalities, dtype=torch.bool), names)
+    assert abs(diagnostics.hoelder_divergence(same)) < 1e-14
+    permuted = Embeddings.from_dict({name: x[torch.randperm(32), 0] for name in names})
+    assert diagnostics.hoelder_divergence(permuted) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_hoelder_of_two_is_half_the_cauchy_schwarz_divergence():
+    x, y, tau = vectors(32, 1, 4, seed=1)[:, 0], F.normalize(vectors(48, 1, 4, seed=2)[:, 0] + 0.5, dim=-1), 0.5
+    batch = Embeddings.cat([Embeddings.from_dict({"a": x}), Embeddings.from_dict({"b": y})])
+
+    def potential(p, q):
+        return torch.exp((p @ q.T - 1) / tau**2).mean().log()
+
+    half = (potential(x, x) + potential(y, y) - 2 * potential(x, y)) / 2
+    value = diagnostics.hoelder_divergence(batch, tau)
+    assert value == pytest.approx(float(half))
+    assert value > 0.01
+
+
+def test_hoelder_grows_with_the_distance_of_the_sets():
+    x = vectors(64, 1, 8)[:, 0]
+    shift = torch.eye(8, dtype=torch.float64)[0]
+    values = [
+        diagnostics.hoelder_divergence(Embeddings.from_dict({"a": x, "b": F.normalize(x + s * shift, dim=-1), "c": x}))
+        for s in (0.0, 0.5, 1.0, 2.0)
+    ]
+    assert values == sorted(values) and values[0] == 0.0 and values[-1] > 0.5
+
+
+def test_alignment_uniformity_gap_and_cosines_against_loops():
+    batch = embeddings(7, 3, missing=0.4)
+    z, there = batch.vectors, batch.present
+    distances, cosines, centers = [], {}, {}
+    for m, n in ((0, 1), (0, 2), (1, 2)):
+        rows = [i for i in range(7) if there[i, m] and there[i, n]]
+        pair = (batch.modalities[m], batch.modalities[n])
+        distances += [float((z[i, m] - z[i, n]).square().sum()) for i in rows]
+        cosines[pair] = sum(float(z[i, m] @ z[i, n]) for i in rows) / len(rows)
+        centers[pair] = float((z[rows, m].mean(dim=0) - z[rows, n].mean(dim=0)).norm())
+    assert diagnostics.alignment(batch) == pytest.approx(sum(distances) / len(distances))
+    assert diagnostics.pairwise_cosines(batch) == pytest.approx(cosines)
+    assert diagnostics.centroid_gap(batch) == pytest.approx(centers)
+    for m, name in enumerate(batch.modalities):
+        x = z[there[:, m], m]
+        squares = torch.pdist(x).square()
+        assert diagnostics.uniformity(batch)[name] == pytest.approx(float(torch.exp(-2 * squares).mean().log()))
+
+
+def test_effective_rank_counts_the_dimensions_in_use():
+    flat = F.normalize(torch.cat([torch.randn(400, 3), torch.zeros(400, 13)], dim=1), dim=-1)
+    line = torch.eye(16)[:1].expand(400, -1)
+    ranks = diagnostics.effective_rank(Embeddings.from_dict({"flat": flat, "line": line}))
+    assert 2.9 < ranks["flat"] < 3.01
+    assert ranks["line"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_no_gradient_and_clear_errors():
+    batch = Embeddings(vectors(4, 2, 8).requires_grad_(), torch.eye(4, 2, dtype=torch.bool), ("text", "image"))
+    assert isinstance(diagnostics.hoelder_divergence(batch), float)
+    for measure in (diagnostics.alignment, diagnostics.centroid_gap, diagnostics.pairwise_cosines):
+        with pytest.raises(InputError, match="no row has two modalities"):
+            measure(batch)
+    with pytest.raises(InputError, match="'text': present in 1 rows; give 2 or more"):
+        diagnostics.uniformity(batch)
+    with pytest.raises(InputError, match="only modality"):
+        diagnostics.hoelder_divergence(batch.select(["text"]))
+    for call in (lambda: diagnostics.hoelder_divergence(batch, 0.0), lambda: diagnostics.uniformity(batch, t=-1.0)):
+        with pytest.raises(InputError, match="greater than 0"):
+            call()

@@ -1,0 +1,198 @@
+"""What holds for every objective: symmetries, masks, groups, precision, gradients, errors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from objective_cases import NAMES, embeddings, mask, total, vectors
+
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.errors import InputError
+from unclip_mm.objectives import OBJECTIVES, PMRL, InfoNCE, Objective, UniAlign, build_objective
+
+CASES = {
+    "pmrl": PMRL,
+    "pmrl detached": lambda: PMRL(direction="detached"),
+    "unialign": UniAlign,
+    "unialign literal": lambda: UniAlign.literal(lambda_vol=0.1),
+    "unialign geodesic": lambda: UniAlign(kernel="geodesic", tau=0.5, lambda_vol=1.0),
+    "infonce": InfoNCE,
+    "infonce anchor": lambda: InfoNCE(anchor="image"),
+}
+every_objective = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
+few = settings(max_examples=12, deadline=None, derandomize=True)
+sizes = {"rows": st.integers(3, 7), "modalities": st.integers(2, 5), "seed": st.integers(0, 10**6)}
+
+
+def close(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(
+            a[name], b[name], rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@every_objective
+@few
+@given(**sizes)
+def test_order_of_rows_and_modalities_does_not_matter(make, rows, modalities, seed):
+    objective, batch = make(), embeddings(rows, modalities, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = batch.rows(torch.randperm(rows, generator=generator))
+    renamed = [batch.modalities[k] for k in torch.randperm(modalities, generator=generator)]
+    close(objective(batch), objective(shuffled.select(renamed)))
+
+
+@every_objective
+@few
+@given(**sizes)
+def test_masking_is_removing(make, rows, modalities, seed):
+    objective, full = make(), embeddings(rows, modalities, seed=seed)
+    # a row without any modality, and a modality without any row, whatever their vectors hold
+    wider = Embeddings(
+        torch.cat([full.vectors, vectors(rows, 1, full.dim, seed + 1)], dim=1),
+        torch.cat([full.present, torch.zeros(rows, 1, dtype=torch.bool)], dim=1),
+        (*full.modalities, "nothing"),
+    )
+    longer = Embeddings.cat([wider, Embeddings(wider.vectors, wider.present & False, wider.modalities)])
+    close(objective(full), objective(longer))
+
+
+@every_objective
+@few
+@given(**sizes)
+def test_a_rotation_of_the_space_changes_nothing(make, rows, modalities, seed):
+    objective, batch = make(), embeddings(rows, modalities, seed=seed)
+    noise = torch.randn(batch.dim, batch.dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    rotation = torch.linalg.qr(noise).Q
+    close(objective(batch), objective(Embeddings(batch.vectors @ rotation, batch.present, batch.modalities)))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("pmrl detached", "unialign literal")])
+def test_gradients_are_those_of_finite_differences(name):  # the two leave out a part of it on purpose
+    objective, present = CASES[name]().double(), mask(4, 3, seed=3)
+
+    def loss(raw):
+        return total(objective(Embeddings(F.normalize(raw, dim=-1), present, NAMES[:3])))
+
+    assert torch.autograd.gradcheck(loss, vectors(4, 3, 6, seed=5).requires_grad_(), atol=1e-5, rtol=1e-4)
+
+
+@every_objective
+def test_no_gradient_reaches_what_is_absent(make):
+    raw = vectors(6, 3, 8).requires_grad_()
+    present = mask(6, 3)
+    total(make()(Embeddings(raw, present, NAMES[:3]))).backward()
+    assert raw.grad[~present].abs().max() == 0
+    assert raw.grad[present].abs().max() > 0
+
+
+@every_objective
+def test_gradients_stay_finite_in_the_corners(make):
+    same = F.normalize(torch.ones(4, 3, 8), dim=-1)
+    onehot = torch.eye(8)[:3].expand(4, 3, 8)
+    opposite = torch.stack([same[:, 0], -same[:, 0], same[:, 0]], dim=1)
+    for corner in (same, onehot, opposite, vectors(4, 1, 8).float().expand(4, 3, 8)):
+        leaf = corner.clone().requires_grad_()
+        loss = total(make()(Embeddings(leaf, torch.ones(4, 3, dtype=torch.bool), NAMES[:3])))
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert torch.isfinite(leaf.grad).all()
+
+
+@every_objective
+def test_rows_of_a_group_do_not_push_each_other(make):
+    objective = make()
+    twins = embeddings(4, 3, missing=0.0)
+    batch = Embeddings.cat([twins, twins])
+    apart = total(objective(batch))
+    grouped = total(objective(batch, torch.arange(4).repeat(2)))
+    assert grouped < apart
+    alone = torch.arange(8) * 10 - 5
+    torch.testing.assert_close(total(objective(batch, alone)), apart)
+
+
+@every_objective
+def test_float32_inside_autocast_and_for_half_precision(make):
+    objective = make()
+    batch = embeddings(8, 3, 32).to(torch.float32)
+    expected = objective(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = objective(batch)
+    for name in expected:
+        assert inside[name].dtype == torch.float32
+        assert torch.equal(inside[name], expected[name])
+    half = objective(batch.to(torch.bfloat16))
+    for name in expected:
+        assert half[name].dtype == torch.float32
+        torch.testing.assert_close(half[name], expected[name], rtol=0.05, atol=0.05)
+
+
+@every_objective
+def test_only_losses_carry_gradients(make):
+    terms = make()(Embeddings(vectors(4, 3, 8).requires_grad_(), torch.ones(4, 3, dtype=torch.bool), NAMES[:3]))
+    for name, value in terms.items():
+        assert value.ndim == 0
+        assert value.requires_grad == name.endswith("_loss"), name
+
+
+@every_objective
+def test_errors_name_what_is_wrong(make):
+    objective, batch = make(), embeddings(4, 3, missing=0.0)
+    for wrong, message in [
+        (batch.rows(0), "1 rows with a modality"),
+        (batch.select(["image"]), "only modality"),
+        (Embeddings(batch.vectors, torch.eye(4, 3, dtype=torch.bool), NAMES[:3]), "no row has"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            objective(wrong)
+    broken = embeddings(4, 3, missing=0.0)
+    broken.vectors[1, 1, 0] = float("nan")
+    with pytest.raises(InputError, match="not all values are finite"):
+        objective(broken)
+    for groups, message in [
+        (torch.zeros(4, dtype=torch.long), "one group"),
+        (torch.zeros(3, dtype=torch.long), r"shape \(4,\)"),
+        (torch.zeros(4), "integer"),
+        ([0, 1, 2, 3], "integer"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            objective(batch, groups)
+
+
+def test_objectives_are_built_by_name():
+    for name, kind in OBJECTIVES.items():
+        built = build_objective(name)
+        assert isinstance(built, kind) and isinstance(built, Objective)
+    with pytest.raises(InputError, match="give one of pmrl, unialign, infonce"):
+        build_objective("nonesuch")
+    with pytest.raises(InputError, match="tau9"):
+        build_objective("pmrl", tau9=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("pmrl", {"tau1": 0.0}, "tau1"),
+        ("pmrl", {"tau2": float("nan")}, "tau2"),
+        ("pmrl", {"lambda_reg": -1.0}, "lambda_reg"),
+        ("pmrl", {"direction": "both"}, "exact, detached"),
+        ("unialign", {"kernel": "laplace"}, "clip, gaussian, geodesic"),
+        ("unialign", {"anchor_mode": "fixed"}, "free, stop_gradient, frozen"),
+        ("unialign", {"tau": "warm"}, "tau"),
+        ("infonce", {"temperature": 0.001}, "0.01 or more"),
+        ("infonce", {"temperature": -1.0}, "temperature"),
+    ],
+)
+def test_wrong_options_are_refused(name, options, message):
+    with pytest.raises(InputError, match=message):
+        build_objective(name, **options)
+
+
+@pytest.mark.parametrize("name", ["unialign", "infonce"])
+def test_a_wrong_anchor_is_named(name):
+    with pytest.raises(InputError, match=r"anchor 'video': not among the modalities; give one of image, text, audio"):
+        build_objective(name, anchor="video")(embeddings())
