@@ -1,0 +1,74 @@
+"""Put the exported parts of a run together: ``python -m train.assemble --recipe pictograms --output DIR``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+import tyro
+from diffusers import AutoencoderDC, DDIMScheduler, FlowMatchEulerDiscreteScheduler
+
+from train.stage import default_run, find_recipe
+from unclip_mm.decoder import EmbeddingDecoder
+from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.errors import CheckpointError, UnclipError
+from unclip_mm.normalizer import EmbeddingNormalizer
+from unclip_mm.pipeline import UnCLIPMultimodalPipeline
+from unclip_mm.prior import MultimodalPrior
+from unclip_mm.processing import MultimodalProcessor
+
+
+def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
+    """Build the pipeline of a run.
+
+    Raises:
+        CheckpointError: A part was not exported yet.
+    """
+    export = run / "export"
+    for part in ("processor", "autoencoder", "encoder", "normalizer", "decoder"):
+        if not (export / part).is_dir():
+            raise CheckpointError(f"{export / part}: not there yet; run train.{part} (processor: train.embed) first")
+    prior = MultimodalPrior.from_pretrained(export / "prior") if (export / "prior").is_dir() else None
+    chosen = find_recipe(recipe)
+    return UnCLIPMultimodalPipeline(
+        processor=MultimodalProcessor.from_pretrained(export / "processor"),
+        encoder=MultimodalEncoder.from_pretrained(export / "encoder"),
+        normalizer=EmbeddingNormalizer.from_pretrained(export / "normalizer"),
+        decoder=EmbeddingDecoder.from_pretrained(export / "decoder"),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        autoencoder=AutoencoderDC.from_pretrained(export / "autoencoder"),
+        prior=prior,
+        prior_scheduler=None if prior is None else DDIMScheduler(
+            beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, timestep_spacing="trailing"
+        ),
+        image_size=chosen.image_size,
+        **chosen.sampling,
+    )
+
+
+def main(output: Path, recipe: str = "pictograms", run: Path | None = None, half: bool = True) -> None:
+    """Write a pipeline that ``from_pretrained`` loads.
+
+    Args:
+        output: Folder to write.
+        recipe: Name of a recipe.
+        run: Folder of the run; runs/RECIPE by default.
+        half: Write weights in half precision.
+    """
+    try:
+        pipe = assemble(recipe, run or default_run(recipe))
+    except UnclipError as error:
+        print(f"train.assemble: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    if half:
+        for component in pipe.components.values():
+            if isinstance(component, torch.nn.Module):
+                component.half()
+    pipe.save_pretrained(output)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    print(f"{output}: {size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,72 @@
+"""Train the picture autoencoder: ``python -m train.autoencoder --recipe pictograms``."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from train.augment import shift_and_scale
+from train.config import AutoencoderConfig
+from train.loop import Losses, Step, train
+from train.stage import Stage, parse_stage
+from unclip_mm.autoencoder import build_autoencoder, fit_scaling_factor
+from unclip_mm.data.cache import pixels_to_float
+
+
+def gradient_error(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute error of horizontal and vertical differences, at full and half resolution."""
+    total = a.new_zeros(())
+    for scale in (1, 2):
+        x, y = (F.avg_pool2d(t, scale) if scale > 1 else t for t in (a, b))
+        total = total + (x.diff(dim=-1) - y.diff(dim=-1)).abs().mean() + (x.diff(dim=-2) - y.diff(dim=-2)).abs().mean()
+    return total / 4
+
+
+class ReconstructionLoss(nn.Module):
+    """L1 of pixels and of their gradients, with noise on the latents and a weak pull towards small ones."""
+
+    def __init__(self, config: AutoencoderConfig):
+        super().__init__()
+        self.autoencoder = build_autoencoder(config.latent_channels, config.channels, config.layers)
+        self.config = config
+
+    def forward(self, pixels: Tensor, noise: Tensor) -> Losses:
+        latents = self.autoencoder.encode(pixels).latent
+        decoded = self.autoencoder.decode(latents + self.config.latent_noise * noise).sample
+        return {
+            "pixel_loss": (decoded - pixels).abs().mean(),
+            "gradient_loss": self.config.gradient_weight * gradient_error(decoded, pixels),
+            "latent_loss": 1e-3 * latents.square().mean(),
+        }
+
+
+def main() -> None:
+    """Train, export to ``RUN/autoencoder``, and report the error on held-out pictures."""
+    stage: Stage[AutoencoderConfig] = parse_stage("autoencoder", __doc__)
+    config, cache = stage.config, stage.caches("image")["image"]
+    pixels, held_out = (cache.tensors["pixels"][cache.where(split=split)] for split in ("train", "validation"))
+    torch.manual_seed(config.loop.seed)
+    model = ReconstructionLoss(config)
+
+    def loss(prepared: nn.Module, step: Step) -> Losses:
+        rows = torch.randint(len(pixels), (step.batch_size,), generator=step.generator)
+        batch = shift_and_scale(pixels_to_float(pixels[rows]), step.generator)
+        side = batch.shape[-1] // 2 ** (len(config.channels) - 1)
+        noise = torch.randn(len(rows), config.latent_channels, side, side, generator=step.generator)
+        return prepared(batch.to(stage.device), noise.to(stage.device))
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        batch = pixels_to_float(held_out[:256]).to(stage.device)
+        decoded = model.autoencoder(batch).sample.float().clamp(-1, 1)
+        error = (decoded - batch).square().mean(dim=(1, 2, 3)) / 4
+        return {"held_out_psnr": float((-10 * torch.log10(error)).mean())}
+
+    trained = train(config.loop, model, loss, stage.folder, validate=validate, description="autoencoder")
+    fit_scaling_factor(trained.autoencoder, pixels_to_float(pixels[:1024]).to(stage.device))
+    trained.autoencoder.save_pretrained(stage.export)
+    print({"exported": str(stage.export), **validate(trained)})
+
+
+if __name__ == "__main__":
+    main()

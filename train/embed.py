@@ -1,0 +1,131 @@
+"""Compute what no training changes, once: ``python -m train.embed --recipe pictograms --data data/pictograms``.
+
+Every item of the manifest goes through its processor and the frozen part of its tower. The results lie in
+``RUN/cache`` and are read by all other trainings; with trainable backbones they are the processed inputs themselves.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from train.models import build_processor
+from train.stage import default_run, find_recipe
+from unclip_mm.data.cache import ModalityCache, pixels_to_bytes
+from unclip_mm.data.manifest import INFORMATION, Manifest, Row, read_manifest
+from unclip_mm.encoder import MultimodalEncoder, build_encoder
+from unclip_mm.errors import UnclipError
+from unclip_mm.processing import MultimodalProcessor
+
+
+@dataclass(frozen=True)
+class Item:
+    """One raw input of one modality, and what is written about it."""
+
+    source: Any
+    about: dict[str, str]
+
+
+def items(manifest: Manifest, modality: str) -> list[Item]:
+    """List the raw inputs of a modality; equal captions of one concept and split are one item."""
+    found: dict[Any, Item] = {}
+    for row in manifest.rows:
+        if modality not in row.modalities:
+            continue
+        about = {"row": row.id, "concept": row.concept, "split": row.split}
+        about |= {name: getattr(row, name) for name in INFORMATION if getattr(row, name) is not None}
+        if modality == "text":
+            for caption in row.text:
+                found.setdefault((row.concept, caption, row.split), Item(caption, about | {"text": caption}))
+        else:
+            found[row.id] = Item(_media(manifest, row, modality), about | _label(row))
+    return list(found.values())
+
+
+def _media(manifest: Manifest, row: Row, modality: str) -> Path:
+    return manifest.path(row, modality)
+
+
+def _label(row: Row) -> dict[str, str]:
+    return {"text": row.text[0]} if row.text else {}
+
+
+def compute(
+    encoder: MultimodalEncoder, processor: MultimodalProcessor, modality: str, inputs: list[Item], batch_size: int = 32
+) -> ModalityCache:
+    """Run every item through its processor and the frozen part of its tower."""
+    parts: defaultdict[str, list[Tensor]] = defaultdict(list)
+    order = _by_length(inputs)
+    for start in tqdm(range(0, len(order), batch_size), desc=modality, unit="batch"):
+        batch = [inputs[i] for i in order[start : start + batch_size]]
+        tensors = processor({modality: [item.source for item in batch]})[modality]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=encoder.tower(modality).frozen):
+            features = encoder.features(modality, tensors)
+        for name, values in _compact(features).items():
+            parts[name].append(values)
+    return ModalityCache({name: torch.cat(values) for name, values in parts.items()}, [inputs[i].about for i in order])
+
+
+def _by_length(inputs: list[Item]) -> list[int]:
+    """Order texts by length and files by size, so that little is padded."""
+
+    def length(i: int) -> int:
+        source = inputs[i].source
+        return len(source) if isinstance(source, str) else source.stat().st_size
+
+    return sorted(range(len(inputs)), key=length)
+
+
+def _compact(features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Half precision, bytes for pixels, and sequences without their padding."""
+    if "mask" in features:
+        mask = features["mask"]
+        return {"tokens": features["tokens"][mask].half(), "lengths": mask.sum(dim=1)}
+    return {
+        name: pixels_to_bytes(values) if name == "pixels" else values.half() if values.is_floating_point() else values
+        for name, values in features.items()
+    }
+
+
+def main(
+    recipe: str = "pictograms",
+    data: Path | None = None,
+    run: Path | None = None,
+    modalities: tuple[str, ...] = (),
+) -> None:
+    """Fill the cache of a run.
+
+    Args:
+        recipe: Name of a recipe.
+        data: The manifest folder; data/RECIPE'S DATA by default.
+        run: Folder of the run; runs/RECIPE by default.
+        modalities: Only these; by default those of the recipe that are not cached yet.
+    """
+    try:
+        chosen = find_recipe(recipe)
+        folder = (run or default_run(recipe)) / "cache"
+        manifest = read_manifest(data or Path("data") / chosen.data)
+        wanted = modalities or tuple(m for m in chosen.encoder.towers if not (folder / f"{m}.safetensors").is_file())
+        encoder = build_encoder(chosen.encoder.dim, chosen.encoder.towers).eval()
+        processor = build_processor(chosen, [text for row in manifest.rows if row.split == "train" for text in row.text])
+        processor.save_pretrained(folder.parent / "export" / "processor")
+        for modality in wanted:
+            cache = compute(encoder, processor, modality, items(manifest, modality))
+            cache.save(folder, modality)
+            sizes = ", ".join(f"{name} {tuple(values.shape)}" for name, values in cache.tensors.items())
+            print(f"{modality}: {len(cache)} items; {sizes}")
+    except UnclipError as error:
+        print(f"train.embed: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,172 @@
+"""Train the encoder: ``python -m train.encoder --recipe pictograms``.
+
+The objective aligns the modalities. A reconstruction term keeps the image embedding decodable: a small network predicts
+the picture from it, so that the part of the embedding that no caption speaks of holds layout and style.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from train.augment import line_drawing, shift_and_scale
+from train.config import EncoderConfig
+from train.loop import Losses, Step, train
+from train.stage import Stage, parse_stage
+from unclip_mm.data.cache import ConceptPools, ModalityCache
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.encoder import MultimodalEncoder, build_encoder
+from unclip_mm.metrics import recall_at_k
+from unclip_mm.objectives import build_objective
+from unclip_mm.towers import Features
+
+Batch = dict[str, tuple[Features, Tensor]]
+"""Modality -> features of the rows that have it, and which of the B rows these are (bool (B,))."""
+
+
+class Reconstruction(nn.Module):
+    """Predicts pictures (B, 3, S, S) from the image embedding (B, E); used in training only.
+
+    A small transformer over a 4 x 4 grid, each place of which paints its patch of the picture.
+    """
+
+    GRID = 4
+
+    def __init__(self, embedding_dim: int, image_size: int, width: int, depth: int):
+        super().__init__()
+        self.patch = image_size // self.GRID
+        self.inward = nn.Linear(embedding_dim, self.GRID**2 * width // 4)
+        self.widen = nn.Linear(width // 4, width)
+        self.position = nn.Parameter(torch.randn(1, self.GRID**2, width) * 0.02)
+        layer = nn.TransformerEncoderLayer(width, 4, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+        self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * self.patch**2))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return the pictures."""
+        tokens = self.widen(self.inward(embeddings).unflatten(1, (self.GRID**2, -1))) + self.position
+        patches = self.outward(self.layers(tokens)).transpose(1, 2).unflatten(2, (self.GRID, self.GRID))
+        return nn.functional.pixel_shuffle(patches, self.patch)
+
+
+class EncoderLoss(nn.Module):
+    """The objective over all modalities, and the reconstruction of pictures from image embeddings."""
+
+    def __init__(self, config: EncoderConfig, encoder: MultimodalEncoder, image_size: int):
+        super().__init__()
+        self.encoder, self.config = encoder, config
+        self.objective = build_objective(config.objective, **config.objective_options)
+        self.reconstruction = Reconstruction(
+            encoder.image_embedding_dim, image_size, config.reconstruction_width, config.reconstruction_depth
+        )
+
+    def forward(self, batch: Batch, noise: Tensor) -> Losses:
+        vectors, present = {}, {}
+        image = self.encoder.image_embedding(batch["image"][0])
+        for modality, (features, where) in batch.items():
+            if modality == "image":
+                embedded = nn.functional.normalize(image[:, : self.encoder.dim], dim=-1)
+            else:
+                embedded = self.encoder.embed(modality, features)
+            vectors[modality] = embedded.new_zeros(len(where), self.encoder.dim).index_put((where,), embedded)
+            present[modality] = where
+        losses = dict(self.objective(Embeddings.from_dict(vectors, present)))
+        predicted = self.reconstruction(image + self.config.embedding_noise * noise)
+        losses["reconstruction_loss"] = self.config.reconstruction_weight * (
+            predicted - batch["image"][0]["pixels"]
+        ).square().mean()
+        return losses
+
+
+class Batches:
+    """Draws training batches from the caches, augmented."""
+
+    def __init__(self, caches: dict[str, ModalityCache], max_tokens: int, device: torch.device):
+        self.caches, self.max_tokens, self.device = caches, max_tokens, device
+        self.pools = ConceptPools(caches, "train", anchor="image")
+
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
+        """Return one batch of ``count`` concepts."""
+        batch: Batch = {}
+        positions = self.pools.draw(count, generator)
+        pixels = shift_and_scale(self.caches["image"].features(positions["image"])["pixels"], generator)
+        for modality, chosen in positions.items():
+            where = chosen >= 0
+            if modality == "image":
+                batch[modality] = self._on_device({"pixels": pixels}, where)
+            elif modality == "sketch" and "pixels" in self.caches["sketch"].tensors:
+                batch[modality] = self._on_device({"pixels": self._sketches(chosen, pixels, generator)}, where | True)
+            elif where.any():
+                features = self.caches[modality].features(chosen[where])
+                batch[modality] = self._on_device(crop(features, self.max_tokens, generator), where)
+        return batch
+
+    def _sketches(self, chosen: Tensor, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Drawings where there are any, and in their place, or half of the time, the edges of the pictures."""
+        sketches = line_drawing(pixels, generator)
+        real = (chosen >= 0) & (torch.rand(len(chosen), generator=generator) < 0.6)
+        if real.any():
+            sketches[real] = shift_and_scale(self.caches["sketch"].features(chosen[real])["pixels"], generator)
+        return sketches
+
+    def _on_device(self, features: Features, where: Tensor) -> tuple[Features, Tensor]:
+        return {name: values.to(self.device) for name, values in features.items()}, where.to(self.device)
+
+
+def crop(features: Features, most: int, generator: torch.Generator) -> Features:
+    """Cut sequences to a random stretch of at most ``most`` steps, so that one long recording does not slow a batch."""
+    if "tokens" not in features or features["mask"].shape[1] <= most:
+        return features
+    lengths = features["mask"].sum(dim=1)
+    start = (torch.rand(len(lengths), generator=generator) * (lengths - most + 1).clamp(min=1)).long()
+    index = start[:, None] + torch.arange(most)
+    mask = index < lengths[:, None]
+    index = index.clamp(max=features["mask"].shape[1] - 1)
+    tokens = features["tokens"].gather(1, index[..., None].expand(-1, -1, features["tokens"].shape[2]))
+    return {"tokens": tokens, "mask": mask}
+
+
+def validation_recall(model: EncoderLoss, caches: dict[str, ModalityCache], device: torch.device) -> dict[str, float]:
+    """Recall@1 between the image and every other modality on validation concepts, one item each."""
+    pools = ConceptPools(caches, "validation", anchor="image")
+    positions = pools.draw(len(pools.concepts), torch.Generator().manual_seed(0))
+    results: dict[str, float] = {}
+    embedded = {}
+    for modality, chosen in positions.items():
+        where = chosen >= 0
+        if where.sum() >= 2:
+            features = {k: v.to(device) for k, v in caches[modality].features(chosen[where]).items()}
+            embedded[modality] = (model.encoder.embed(modality, features).float().cpu(), where.nonzero()[:, 0].tolist())
+    for modality, (vectors, labels) in embedded.items():
+        if modality != "image":
+            found = recall_at_k(vectors, embedded["image"][0], labels, embedded["image"][1], ks=(1,))
+            results[f"held_out_{modality}_to_image_recall@1"] = float(next(iter(found.values())))
+    return results
+
+
+def main() -> None:
+    """Train and export to ``RUN/export/encoder``."""
+    stage: Stage[EncoderConfig] = parse_stage("encoder", __doc__)
+    config, caches = stage.config, stage.caches()
+    torch.manual_seed(config.loop.seed)
+    encoder = build_encoder(config.dim, config.towers)
+    model = EncoderLoss(config, encoder, stage.recipe.image_size)
+    batches = Batches(caches, config.max_tokens, stage.device)
+
+    def loss(prepared: nn.Module, step: Step) -> Losses:
+        batch = batches.draw(step.batch_size, step.generator)
+        count = len(batch["image"][1])
+        noise = torch.randn(count, encoder.image_embedding_dim, generator=step.generator)
+        strength = torch.rand(count, 1, generator=step.generator)
+        return prepared(batch, (strength * noise).to(stage.device))
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        return validation_recall(model, caches, stage.device)
+
+    trained = train(config.loop, model, loss, stage.folder, validate=validate, description="encoder")
+    trained.encoder.save_pretrained(stage.export)
+    print({"exported": str(stage.export), **validate(trained)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Fit the statistics that lie between encoder, prior and decoder, once a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from train.stage import Stage
+from unclip_mm.data.cache import ModalityCache
+from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.normalizer import EmbeddingNormalizer
+
+
+@torch.no_grad()
+def embed_all(
+    encoder: MultimodalEncoder, cache: ModalityCache, modality: str, rows: list[int], batch_size: int = 256
+) -> Tensor:
+    """Return a modality's aligned unit vectors (N, D) of some items; for images, the whole image embedding (N, E)."""
+    device = next(encoder.parameters()).device
+    parts = []
+    for start in range(0, len(rows), batch_size):
+        features = {k: v.to(device) for k, v in cache.features(rows[start : start + batch_size]).items()}
+        embedded = encoder.image_embedding(features) if modality == "image" else encoder.embed(modality, features)
+        parts.append(embedded.float().cpu())
+    return torch.cat(parts)
+
+
+def load_or_fit_normalizer(stage: Stage[Any], encoder: MultimodalEncoder, most: int = 4000) -> EmbeddingNormalizer:
+    """Return the run's normalizer, fitted to at most ``most`` training items a modality when it is not there yet."""
+    folder = stage.exported("normalizer")
+    if folder.is_dir():
+        return EmbeddingNormalizer.from_pretrained(folder)
+    normalizer = EmbeddingNormalizer(encoder.image_embedding_dim, encoder.dim, encoder.modalities)
+    aligned: dict[str, Tensor] = {}
+    for modality, cache in stage.caches().items():
+        rows = torch.tensor(cache.where(split="train"))
+        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:most]]
+        embedded = embed_all(encoder, cache, modality, rows.tolist())
+        if modality == "image":
+            image_embeddings = embedded
+            embedded = torch.nn.functional.normalize(embedded[:, : encoder.dim], dim=-1)
+        aligned[modality] = embedded
+    normalizer.fit(image_embeddings, aligned)
+    normalizer.save_pretrained(folder)
+    return normalizer

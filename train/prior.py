@@ -1,0 +1,126 @@
+"""Train the prior: ``python -m train.prior --recipe pictograms``.
+
+Diffusion over standardised image embeddings, conditioned on any subset of the modalities of the same concept. The
+network predicts the clean embedding.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor, nn
+
+from train.config import PriorConfig
+from train.loop import Losses, Step, train
+from train.normalizer import embed_all, load_or_fit_normalizer
+from train.stage import Stage, parse_stage
+from train.views import Views, encode_views
+from unclip_mm.data.cache import ConceptPools
+from unclip_mm.diffusion import dropped
+from unclip_mm.encoder import MultimodalEncoder, aligned_part
+from unclip_mm.normalizer import EmbeddingNormalizer
+from unclip_mm.prior import MultimodalPrior
+
+
+class SampleLoss(nn.Module):
+    """Squared error of the predicted clean embedding, and its cosine to the truth for the log."""
+
+    def __init__(self, prior: MultimodalPrior):
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, vectors: Tensor, present: Tensor, target: Tensor) -> Losses:
+        predicted = self.prior.predict(noisy, timesteps, vectors, present).float()
+        cosine = nn.functional.cosine_similarity(predicted, target, dim=-1).mean()
+        return {"sample_loss": (predicted - target).square().mean(), "cosine": cosine}
+
+
+class Batches:
+    """Draws image embeddings and, for each, condition embeddings of the same concept."""
+
+    def __init__(
+        self,
+        stage: Stage[PriorConfig],
+        encoder: MultimodalEncoder,
+        normalizer: EmbeddingNormalizer,
+        split: str,
+        views: int,
+    ):
+        caches = stage.caches()
+        self.config, self.normalizer, self.device = stage.config, normalizer, stage.device
+        self.modalities, self.dim = encoder.modalities, encoder.dim
+        self.rows = caches["image"].where(split=split)
+        self.concepts = [caches["image"].items[row]["concept"] for row in self.rows]
+        self.views: Views = encode_views(caches["image"], self.rows, encoder, None, views, stage.config.loop.seed)
+        others = {name: cache for name, cache in caches.items() if name != "image"}
+        self.pools = ConceptPools(others, split)
+        self.positions = {name: {row: i for i, row in enumerate(c.where(split=split))} for name, c in others.items()}
+        self.vectors = {name: embed_all(encoder, c, name, c.where(split=split)).half() for name, c in others.items()}
+        self.schedule = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample")
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Return the arguments of :class:`SampleLoss`."""
+        chosen = torch.randint(len(self.rows), (count,), generator=generator)
+        embeddings, _ = self.views.draw(chosen, generator)
+        target = self.normalizer.normalize(embeddings)
+        vectors = torch.zeros(count, len(self.modalities), self.dim)
+        present = torch.zeros(count, len(self.modalities), dtype=torch.bool)
+        concepts = [self.concepts[i] for i in chosen.tolist()]
+        for slot, name in enumerate(self.modalities):
+            if name == "image":
+                vectors[:, slot] = aligned_part(embeddings, self.dim)
+                present[:, slot] = True
+                continue
+            items = self.pools.items_of(concepts, name, generator)
+            where = items >= 0
+            index = [self.positions[name][row] for row in items[where].tolist()]
+            vectors[where, slot] = self.vectors[name][index].float()
+            present[:, slot] = where
+        present = self._hide(present, generator)
+        spread = self.config.condition_noise * torch.rand(count, 1, 1, generator=generator) / self.dim**0.5
+        vectors = vectors + spread * torch.randn(vectors.shape, generator=generator)
+        timesteps = torch.randint(self.schedule.config.num_train_timesteps, (count,), generator=generator)
+        noisy = self.schedule.add_noise(target, torch.randn(target.shape, generator=generator), timesteps)
+        return tuple(part.to(self.device) for part in (noisy, timesteps, vectors, present, target))
+
+    def _hide(self, present: Tensor, generator: torch.Generator) -> Tensor:
+        """Hide modalities at random, most often all but one; the image, which tells nearly everything, more often."""
+        alone = torch.rand(present.shape, generator=generator)
+        if "image" in self.modalities:
+            alone[:, self.modalities.index("image")] *= 0.5
+        first = torch.zeros_like(present).scatter(1, (alone * present).argmax(dim=1, keepdim=True), True)
+        keep = torch.rand(present.shape, generator=generator) < self.config.keep_modality
+        several = torch.rand(len(present), 1, generator=generator) < 0.4
+        shown = present & (first | (keep & several))
+        return shown & ~dropped(len(present), self.config.drop_condition, generator)[:, None]
+
+
+def main() -> None:
+    """Train and export to ``RUN/export/prior``."""
+    stage: Stage[PriorConfig] = parse_stage("prior", __doc__)
+    config = stage.config
+    encoder = MultimodalEncoder.from_pretrained(stage.exported("encoder")).to(stage.device).eval()
+    normalizer = load_or_fit_normalizer(stage, encoder)
+    batches = Batches(stage, encoder, normalizer, "train", config.views)
+    held_out = Batches(stage, encoder, normalizer, "validation", 1)
+    torch.manual_seed(config.loop.seed)
+    model = SampleLoss(
+        MultimodalPrior(
+            encoder.modalities, encoder.dim, encoder.image_embedding_dim, config.heads, config.head_dim, config.layers
+        )
+    )
+
+    def loss(prepared: nn.Module, step: Step) -> Losses:
+        return prepared(*batches.draw(step.batch_size, step.generator))
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        losses = model(*held_out.draw(512, torch.Generator().manual_seed(0)))
+        return {"held_out_sample": float(losses["sample_loss"]), "held_out_cosine": float(losses["cosine"])}
+
+    trained = train(config.loop, model, loss, stage.folder, validate=validate, description="prior")
+    trained.prior.save_pretrained(stage.export)
+    print({"exported": str(stage.export), **validate(trained)})
+
+
+if __name__ == "__main__":
+    main()

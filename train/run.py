@@ -1,0 +1,63 @@
+"""Run all stages of a recipe, one after the other: ``python -m train.run --recipe tiny``.
+
+Each stage is a process of its own and goes on where it stopped, so the same command again continues a broken run. The
+pipeline is written to ``RUN/pipeline``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import tyro
+
+from train.stage import default_run, find_recipe
+from unclip_mm.data.synthetic import make_synthetic_world
+from unclip_mm.errors import InputError, UnclipError
+
+STAGES = ("autoencoder", "encoder", "prior", "decoder")
+
+
+def prepare_data(kind: str, data: Path, run: Path) -> Path:
+    """Return the manifest folder: the given one, or the synthetic world, made here.
+
+    Raises:
+        InputError: The data has to be prepared by another command first.
+    """
+    if kind == "synthetic" and not (data / "metadata.jsonl").is_file():
+        make_synthetic_world(run / "data")
+        return run / "data"
+    if not (data / "metadata.jsonl").is_file():
+        raise InputError(f"{data}: no data there; run `python -m train.{kind} --output {data}` first")
+    return data
+
+
+def main(recipe: str = "tiny", run: Path | None = None, data: Path | None = None) -> None:
+    """Train every part and assemble the pipeline.
+
+    Args:
+        recipe: Name of a recipe.
+        run: Folder of the run; runs/RECIPE by default.
+        data: The manifest folder; data/RECIPE'S DATA by default.
+    """
+    try:
+        chosen = find_recipe(recipe)
+        folder = run or default_run(recipe)
+        manifest = prepare_data(chosen.data, data or Path("data") / chosen.data, folder)
+    except UnclipError as error:
+        print(f"train.run: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    common = ["--recipe", recipe, "--run", str(folder)]
+    commands = [["embed", *common, "--data", str(manifest)]]
+    commands += [[stage, *common] for stage in STAGES if not (folder / "export" / stage).is_dir()]
+    commands += [["assemble", *common, "--output", str(folder / "pipeline")]]
+    for command in commands:
+        print(f"== {command[0]}", flush=True)
+        done = subprocess.run([sys.executable, "-m", f"train.{command[0]}", *command[1:]], check=False)
+        if done.returncode:
+            raise SystemExit(done.returncode)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,139 @@
+"""The multimodal encoder: one tower a modality, all into one space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.errors import InputError
+from unclip_mm.towers import TOWERS, Features, Tower
+
+
+class MultimodalEncoder(ModelMixin, ConfigMixin):
+    """Towers for any set of modalities into one space of dimension D.
+
+    Args:
+        dim: D.
+        towers: Modality -> ``{"type": ..., **options}``; types are the keys of ``TOWERS``. A ``backbone`` is the
+            configuration of a transformers network as a dict; :func:`build_encoder` takes pretrained ones by name.
+
+    Example:
+        >>> towers = {"a": {"type": "vector", "features": 3, "width": 8}, "b": {"type": "vector", "features": 5}}
+        >>> encoder = MultimodalEncoder(4, towers).eval()
+        >>> encoder({"a": {"vector": torch.randn(2, 3)}, "b": {"vector": torch.randn(2, 5)}})
+        Embeddings(2 rows of 4 dimensions: a 2, b 2)
+    """
+
+    @register_to_config
+    def __init__(self, dim: int, towers: dict[str, dict[str, Any]]):
+        super().__init__()
+        self.dim = dim
+        self.branches = nn.ModuleDict({name: _build_tower(name, dim, options) for name, options in towers.items()})
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities, in order."""
+        return tuple(self.branches)
+
+    @property
+    def detail(self) -> int:
+        """Free dimensions of the image embedding beside the D aligned ones."""
+        return dict(self.config.towers.get("image", {})).get("detail", 0)
+
+    @property
+    def image_embedding_dim(self) -> int:
+        """Dimensions of the image embedding that the decoder takes: D + detail."""
+        return self.dim + self.detail
+
+    def tower(self, modality: str) -> Tower:
+        """Return a modality's tower.
+
+        Raises:
+            InputError: There is no such modality.
+        """
+        if modality not in self.branches:
+            raise InputError(f"modality {modality!r}: not known to this model; it takes {', '.join(self.branches)}")
+        return self.branches[modality]
+
+    def features(self, modality: str, inputs: Features) -> Features:
+        """Return the part of a tower's work that no training changes, for the cache."""
+        return self.tower(modality).features(inputs)
+
+    def embed(self, modality: str, features: Features) -> Tensor:
+        """Return the aligned unit vectors (B, D) of cached features."""
+        return F.normalize(self.tower(modality)(features)[:, : self.dim].float(), dim=-1)
+
+    def image_embedding(self, features: Features) -> Tensor:
+        """Return the image embedding (B, D + detail) that the decoder is conditioned on.
+
+        Both parts lie on spheres whose radius is the root of their dimension, so that a coordinate has about unit
+        variance: ``[sqrt(D) * aligned, sqrt(detail) * free]``.
+        """
+        aligned, free = self.tower("image")(features).float().split([self.dim, self.detail], dim=-1)
+        parts = [F.normalize(part, dim=-1) * part.shape[-1] ** 0.5 for part in (aligned, free) if part.shape[-1]]
+        return torch.cat(parts, dim=-1)
+
+    def forward(self, inputs: dict[str, Features], present: dict[str, Tensor] | None = None) -> Embeddings:
+        """Encode processed inputs.
+
+        Args:
+            inputs: Modality -> the tensors of its tower, of one batch size B.
+            present: Modality -> bool (B,), where a row lacks it; by default all are there.
+        """
+        vectors = {name: self.embed(name, self.features(name, tensors)) for name, tensors in inputs.items()}
+        return Embeddings.from_dict(vectors, present)
+
+
+def aligned_part(image_embedding: Tensor, dim: int) -> Tensor:
+    """Return the aligned unit vectors (B, D) inside image embeddings (B, D + detail)."""
+    return F.normalize(image_embedding[..., :dim], dim=-1)
+
+
+def build_encoder(dim: int, towers: dict[str, dict[str, Any]]) -> MultimodalEncoder:
+    """Build an encoder to be trained, its pretrained backbones loaded.
+
+    Args:
+        dim: D.
+        towers: As for :class:`MultimodalEncoder`; a ``backbone`` may also be a local folder or a hub id.
+
+    Raises:
+        CheckpointError: A backbone cannot be loaded.
+    """
+    pretrained: dict[str, nn.Module] = {}
+    resolved: dict[str, dict[str, Any]] = {}
+    for name, given in towers.items():
+        options = dict(given)
+        if isinstance(options.get("backbone"), str):
+            pretrained[name] = _tower_class(name, options).load_backbone(options["backbone"])
+            options["backbone"] = _plain_config(pretrained[name].config)
+        resolved[name] = options
+    encoder = MultimodalEncoder(dim, resolved)
+    for name, backbone in pretrained.items():
+        own = encoder.branches[name].backbone
+        missing = own.load_state_dict(backbone.state_dict(), strict=False).missing_keys
+        if missing:
+            raise InputError(f"tower {name}: the backbone {towers[name]['backbone']} lacks {missing[0]}")
+    return encoder
+
+
+def _plain_config(config: Any) -> dict[str, Any]:
+    kept = {key: value for key, value in config.to_diff_dict().items() if key not in {"dtype", "transformers_version"}}
+    return {"model_type": config.model_type, **kept}
+
+
+def _tower_class(name: str, options: dict[str, Any]) -> type[Tower]:
+    kind = options.get("type")
+    if kind not in TOWERS:
+        raise InputError(f"tower {name}: type {kind!r} is not known; give one of {', '.join(TOWERS)}")
+    return TOWERS[kind]
+
+
+def _build_tower(name: str, dim: int, options: dict[str, Any]) -> Tower:
+    kind = _tower_class(name, options)
+    return kind(dim, **{key: value for key, value in options.items() if key != "type"})

@@ -1,0 +1,215 @@
+"""Media to tensors: one small processor a modality, saved and loaded together.
+
+``MultimodalProcessor`` opens what :mod:`unclip_mm.inputs` knows to open and gives each tower the tensors it takes.
+Nothing is truncated: what is too long is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin, WhisperFeatureExtractor
+
+from unclip_mm.errors import CheckpointError, InputError
+from unclip_mm.inputs import check_text, load_audio, load_image, load_sketch, load_vector
+from unclip_mm.towers.base import Features
+
+
+class Processor(Protocol):
+    """Turns a list of raw inputs of one modality into a batch of tensors."""
+
+    def __call__(self, sources: Sequence[Any]) -> Features: ...
+
+    def save(self, folder: Path) -> dict[str, Any]: ...
+
+
+class TextProcessor:
+    """Strings -> ``input_ids`` and ``attention_mask`` (B, L) int64."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int = 256):
+        self.tokenizer, self.max_tokens = tokenizer, max_tokens
+
+    def __call__(self, sources: Sequence[Any]) -> Features:
+        texts = [check_text(source) for source in sources]
+        batch = self.tokenizer(texts, padding=True, return_tensors="pt", truncation=False)
+        lengths = batch["attention_mask"].sum(dim=1)
+        if int(lengths.max()) > self.max_tokens:
+            raise InputError(
+                f"text {texts[int(lengths.argmax())][:40]!r}...: {int(lengths.max())} tokens; "
+                f"give at most {self.max_tokens}"
+            )
+        return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        self.tokenizer.save_pretrained(folder)
+        return {"type": "text", "max_tokens": self.max_tokens}
+
+    @classmethod
+    def load(cls, folder: Path, max_tokens: int) -> TextProcessor:
+        return cls(AutoTokenizer.from_pretrained(folder), max_tokens)
+
+
+class AudioProcessor:
+    """Recordings -> ``mel`` (B, W, bins, frames) and ``frames`` (B,): log-mel windows, and how many frames are filled."""
+
+    def __init__(self, extractor: WhisperFeatureExtractor):
+        self.extractor = extractor
+
+    def __call__(self, sources: Sequence[Any]) -> Features:
+        extractor = self.extractor
+        waves = [load_audio(source, sampling_rate=extractor.sampling_rate) for source in sources]
+        windows = max(math.ceil(len(wave) / extractor.n_samples) for wave in waves)
+        padded = np.zeros((len(waves), windows * extractor.n_samples), dtype=np.float32)
+        for row, wave in zip(padded, waves, strict=True):
+            row[: len(wave)] = wave
+        pieces = list(padded.reshape(-1, extractor.n_samples))
+        mel = extractor(pieces, sampling_rate=extractor.sampling_rate, return_tensors="pt").input_features
+        frames = torch.tensor([math.ceil(len(wave) / extractor.hop_length) for wave in waves])
+        return {"mel": mel.unflatten(0, (len(waves), windows)), "frames": frames}
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        self.extractor.save_pretrained(folder)
+        return {"type": "audio"}
+
+    @classmethod
+    def load(cls, folder: Path) -> AudioProcessor:
+        return cls(WhisperFeatureExtractor.from_pretrained(folder))
+
+
+class VisionProcessor:
+    """Pictures -> ``pixels`` (B, C, S, S) in [-1, 1]: padded to a square with white, then resized.
+
+    Args:
+        size: S.
+        sketch: Read pictures as drawings (one channel, dark strokes on white) instead of in colour.
+    """
+
+    def __init__(self, size: int, sketch: bool = False):
+        self.size, self.sketch = size, sketch
+
+    def __call__(self, sources: Sequence[Any]) -> Features:
+        load = load_sketch if self.sketch else load_image
+        return {"pixels": torch.stack([self._tensor(load(source)) for source in sources])}
+
+    def _tensor(self, image: Image.Image) -> Tensor:
+        side = max(image.size)
+        if image.size != (side, side):
+            square = Image.new(image.mode, (side, side), "white")
+            square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+            image = square
+        if side != self.size:
+            image = image.resize((self.size, self.size), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        array = np.asarray(image, dtype=np.float32) / 127.5 - 1
+        return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        return {"type": "vision", "size": self.size, "sketch": self.sketch}
+
+    @classmethod
+    def load(cls, folder: Path, size: int, sketch: bool) -> VisionProcessor:
+        return cls(size, sketch)
+
+
+class VectorProcessor:
+    """Vectors (F,) -> ``vector`` (B, F), or with ``sequence`` arrays (T, F) -> ``tokens`` (B, T, F), ``mask`` (B, T)."""
+
+    def __init__(self, features: int, sequence: bool = False):
+        self.features, self.sequence = features, sequence
+
+    def __call__(self, sources: Sequence[Any]) -> Features:
+        arrays = [torch.from_numpy(load_vector(source)) for source in sources]
+        rank = 2 if self.sequence else 1
+        for array in arrays:
+            if array.ndim != rank or array.shape[-1] != self.features or not array.numel():
+                wanted = f"(steps, {self.features})" if self.sequence else f"({self.features},)"
+                raise InputError(f"vector input of shape {tuple(array.shape)}: give {wanted}")
+        if not self.sequence:
+            return {"vector": torch.stack(arrays)}
+        lengths = torch.tensor([len(array) for array in arrays])
+        tokens = torch.nn.utils.rnn.pad_sequence(arrays, batch_first=True)
+        return {"tokens": tokens, "mask": torch.arange(tokens.shape[1])[None] < lengths[:, None]}
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        return {"type": "vector", "features": self.features, "sequence": self.sequence}
+
+    @classmethod
+    def load(cls, folder: Path, features: int, sequence: bool) -> VectorProcessor:
+        return cls(features, sequence)
+
+
+PROCESSORS: dict[str, Any] = {
+    "text": TextProcessor,
+    "audio": AudioProcessor,
+    "vision": VisionProcessor,
+    "vector": VectorProcessor,
+}
+
+
+class MultimodalProcessor(ProcessorMixin):
+    """The processors of all modalities, as one component of the pipeline.
+
+    It is a ``ProcessorMixin`` by name only, which is what lets a saved pipeline find and reload it.
+
+    Example:
+        >>> processor = MultimodalProcessor({"image": VisionProcessor(8)})
+        >>> processor({"image": [Image.new("RGB", (20, 10), "red")]})["image"]["pixels"].shape
+        torch.Size([1, 3, 8, 8])
+    """
+
+    config_name = "processor_config.json"
+
+    def __init__(self, processors: dict[str, Processor]):
+        self.processors = processors
+
+    def __repr__(self) -> str:
+        return f"MultimodalProcessor({', '.join(self.processors)})"
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that can be processed."""
+        return tuple(self.processors)
+
+    def __call__(self, raw: dict[str, Sequence[Any]]) -> dict[str, Features]:
+        """Process lists of raw inputs, one list a modality.
+
+        Raises:
+            InputError: An input or a modality cannot be used.
+        """
+        for modality in raw:
+            if modality not in self.processors:
+                known = ", ".join(self.processors)
+                raise InputError(f"modality {modality!r}: not known to this model; it takes {known}")
+        return {modality: self.processors[modality](sources) for modality, sources in raw.items()}
+
+    def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
+        """Write ``processor_config.json`` and one subfolder a modality that has files of its own."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        saved = {name: processor.save(folder / name) for name, processor in self.processors.items()}
+        text = json.dumps({"_class_name": type(self).__name__, "processors": saved}, indent=2)
+        (folder / self.config_name).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **_: Any) -> MultimodalProcessor:
+        """Read what :meth:`save_pretrained` wrote.
+
+        Raises:
+            CheckpointError: The folder holds no processor.
+        """
+        path = Path(folder) / cls.config_name
+        if not path.is_file():
+            raise CheckpointError(f"{folder}: has no {cls.config_name}; give a folder written by save_pretrained")
+        saved = json.loads(path.read_text(encoding="utf-8"))["processors"]
+        processors = {}
+        for name, options in saved.items():
+            kind = PROCESSORS[options.pop("type")]
+            processors[name] = kind.load(Path(folder) / name, **options)
+        return cls(processors)

@@ -1,0 +1,159 @@
+"""What a call of the pipeline may be given, checked before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.errors import InputError
+
+MAX_COUNT = 4096
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Raw inputs, B a modality; None where a row lacks it."""
+
+    sources: dict[str, list[Any]]
+
+
+def collect_prompt(
+    known: Sequence[str],
+    text: Any,
+    audio: Any,
+    sketch: Any,
+    image: Any,
+    inputs: Mapping[str, Any] | None,
+    empty_allowed: bool = False,
+) -> Prompt:
+    """Bring the inputs of a call to lists of one length.
+
+    Raises:
+        InputError: There is no input, a modality is not the model's, or the lists differ in length.
+
+    Example:
+        >>> collect_prompt(["text", "image"], ["a", "b"], None, None, "x.png", None).sources
+        {'text': ['a', 'b'], 'image': ['x.png', 'x.png']}
+    """
+    named = {"text": text, "audio": audio, "sketch": sketch, "image": image, **(inputs or {})}
+    lists = {name: value if isinstance(value, list) else [value] for name, value in named.items() if value is not None}
+    for name, values in lists.items():
+        if name not in known:
+            raise InputError(f"modality {name!r}: not known to this model; it takes {', '.join(known)}")
+        if not values:
+            raise InputError(f"{name}: an empty list; give at least one input")
+    if not lists:
+        if empty_allowed:
+            return Prompt({})
+        raise InputError(f"no input: give at least one of {', '.join(known)}, or embeddings")
+    count = max(len(values) for values in lists.values())
+    for name, values in lists.items():
+        if len(values) not in (1, count):
+            raise InputError(f"{name}: {len(values)} inputs beside {count} of another modality; give {count}, or 1 for all")
+    sources = {name: values * count if len(values) == 1 else values for name, values in lists.items()}
+    for row in range(count):
+        if all(values[row] is None for values in sources.values()):
+            raise InputError(f"row {row}: every input is None; give it at least one")
+    return Prompt({name: values for name, values in sources.items() if any(value is not None for value in values)})
+
+
+def stored_prompt(
+    embeddings: Any, given: Prompt, dim: int, image_dim: int, known: Sequence[str]
+) -> tuple[Embeddings | None, Tensor | None]:
+    """Read ``embeddings=``: aligned ones, or whole image embeddings.
+
+    A bare array of D columns is taken as aligned vectors of the image modality, the one the decoder knows; one of
+    D + detail columns as whole image embeddings.
+
+    Raises:
+        InputError: Wrong type, shape, dimension or modality, numbers that are not finite, or inputs beside them.
+    """
+    if given.sources:
+        raise InputError(f"embeddings: given beside {', '.join(given.sources)}; give either embeddings or inputs")
+    if isinstance(embeddings, Embeddings):
+        if embeddings.dim != dim:
+            raise InputError(f"embeddings: {embeddings.dim} dimensions; this model's have {dim}")
+        for name in embeddings.modalities:
+            if name not in known:
+                raise InputError(f"embeddings: modality {name!r} is not known to this model; it takes {', '.join(known)}")
+        return embeddings, None
+    try:
+        vectors = torch.as_tensor(embeddings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"embeddings: {type(embeddings).__name__}; give Embeddings, an array or a tensor") from error
+    if not vectors.is_floating_point() or vectors.ndim not in (1, 2):
+        raise InputError(f"embeddings: {vectors.dtype} of shape {tuple(vectors.shape)}; give floats (B, {dim})")
+    vectors = vectors.float().reshape(-1, vectors.shape[-1])
+    if vectors.shape[-1] not in (dim, image_dim) or not len(vectors):
+        raise InputError(f"embeddings: shape {tuple(vectors.shape)}; give (B, {dim}), or (B, {image_dim}) for images")
+    if not bool(torch.isfinite(vectors).all()):
+        raise InputError("embeddings: hold NaN or infinity; give finite numbers")
+    if vectors.shape[-1] == dim:
+        return Embeddings.from_dict({"image" if "image" in known else known[0]: vectors}), None
+    return None, vectors
+
+
+def check_count(name: str, value: int | None, default: int) -> int:
+    """Return a whole number of 1 or more, the default for None.
+
+    Example:
+        >>> check_count("num_images_per_prompt", -1, 1)
+        Traceback (most recent call last):
+        ...
+        unclip_mm.errors.InputError: num_images_per_prompt: -1 is not allowed; give a whole number from 1 to 4096
+    """
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_COUNT:
+        raise InputError(f"{name}: {value!r} is not allowed; give a whole number from 1 to {MAX_COUNT}")
+    return value
+
+
+def check_scale(name: str, value: float | None, default: float) -> float:
+    """Return a finite number of 0 or more, the default for None."""
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise InputError(f"{name}: {value!r} is not allowed; give a number of 0 or more (1 is no guidance)")
+    return float(value)
+
+
+def check_weights(weights: Mapping[str, float] | None, present: Sequence[str]) -> dict[str, float] | None:
+    """Return weights of the modalities that are there; None leaves the weighing to the prior.
+
+    Raises:
+        InputError: A weight is negative, not finite, names a modality that was not given, or all are zero.
+    """
+    if weights is None:
+        return None
+    for name, value in weights.items():
+        if name not in present:
+            raise InputError(f"weight of {name!r}: no such input was given; given: {', '.join(present)}")
+        check_scale(f"weight of {name!r}", value, 0.0)
+    if sum(weights.values()) <= 0:
+        raise InputError("weights: all are zero; give at least one modality a positive weight")
+    return {name: float(value) for name, value in weights.items()}
+
+
+def check_seeds(seeds: int | Sequence[int] | None, count: int, draw: Callable[[], int]) -> list[int]:
+    """Return one seed a picture: drawn, counted up from one, or as given.
+
+    Example:
+        >>> check_seeds(5, 3, draw=lambda: 0), check_seeds([4, 4], 2, draw=lambda: 0)
+        ([5, 6, 7], [4, 4])
+    """
+    if seeds is None:
+        return [draw() for _ in range(count)]
+    given = list(range(seeds, seeds + count)) if isinstance(seeds, int) else list(seeds)
+    if len(given) != count:
+        raise InputError(f"seeds: {len(given)} for {count} pictures; give one a picture, or a single number")
+    for seed in given:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 40:
+            raise InputError(f"seeds: {seed!r} is not allowed; give whole numbers from 0 to {(1 << 40) - 1}")
+    return given

@@ -1,0 +1,70 @@
+"""Audio: a Whisper encoder over windows of a few seconds, and a transformer head over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import WhisperConfig, WhisperModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from unclip_mm.towers.base import Features, Tower, backbone_config, loading_from
+from unclip_mm.towers.heads import SequenceHead
+
+
+class AudioTower(Tower):
+    """Log-mel windows ``mel`` (B, W, bins, frames) and valid ``frames`` (B,) -> (B, D).
+
+    Speech and sound go through the same tower. Windows are encoded one by one and their states put in a row, so a
+    recording may be longer than the backbone's window.
+
+    Args:
+        dim: D.
+        backbone: Configuration of a ``whisper`` model, of which the encoder is kept; ``max_source_positions`` is
+            the window: 250 states of 20 ms are 5 s.
+        frozen: Leave the backbone as it came.
+        pool: Neighbouring states averaged into one (Whisper's states are 20 ms apart).
+        width, depth, dropout: Of the head.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        backbone: dict[str, Any],
+        frozen: bool = True,
+        pool: int = 2,
+        width: int = 256,
+        depth: int = 3,
+        dropout: float = 0.1,
+    ):
+        super().__init__(WhisperEncoder(backbone_config(backbone)), frozen)
+        self.pool = pool
+        self.sequence = SequenceHead(self.backbone.config.d_model, width, depth, dim, dropout=dropout)
+
+    @classmethod
+    def load_backbone(cls, source: str) -> nn.Module:
+        """Load the encoder of a Whisper checkpoint: a whole model, or an encoder saved alone."""
+
+        def load() -> nn.Module:
+            config = WhisperConfig.from_pretrained(source)
+            if config.architectures == ["WhisperEncoder"]:
+                return WhisperEncoder.from_pretrained(source, dtype=torch.float32)
+            return WhisperModel.from_pretrained(source, dtype=torch.float32).encoder
+
+        return loading_from(source, load)
+
+    def run_backbone(self, inputs: Features) -> Features:
+        """Return ``tokens`` (B, T, F) and ``mask`` (B, T), True where the recording lasts."""
+        mel, frames = inputs["mel"], inputs["frames"]
+        states = self.backbone(mel.flatten(0, 1)).last_hidden_state
+        pooled = F.avg_pool1d(states.transpose(1, 2), self.pool).transpose(1, 2)
+        tokens = pooled.unflatten(0, mel.shape[:2]).flatten(1, 2)
+        stride = mel.shape[-1] * mel.shape[1] / tokens.shape[1]
+        starts = (tokens.new_ones(tokens.shape[1]).cumsum(0) - 1) * stride
+        return {"tokens": tokens, "mask": starts[None] < frames[:, None]}
+
+    def head(self, features: Features) -> Tensor:
+        """Map the states over time to (B, D)."""
+        return self.sequence(features["tokens"], features["mask"])

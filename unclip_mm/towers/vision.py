@@ -1,0 +1,47 @@
+"""Image and sketch: a vision transformer and a head that keeps the layout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unclip_mm.towers.base import Features, Tower, build_backbone
+from unclip_mm.towers.heads import GridHead
+
+
+class VisionTower(Tower):
+    """``pixels`` (B, C, S, S) in [-1, 1] -> (B, D + detail).
+
+    With ``detail > 0`` the head gives more numbers than the shared space has: the first D are aligned with the other
+    modalities, the others are free to say what no caption says (layout, pose, style), for the decoder.
+
+    Args:
+        dim: D.
+        backbone: Configuration of a transformers vision encoder with ``last_hidden_state`` (``vit``, ``dinov2``, ...).
+        frozen: Leave the backbone as it came.
+        detail: Free dimensions beside the aligned ones.
+        channels: Channels to which each token is squeezed.
+    """
+
+    def __init__(
+        self, dim: int, backbone: dict[str, Any], frozen: bool = False, detail: int = 0, channels: int = 24
+    ):
+        super().__init__(build_backbone(backbone), frozen)
+        if getattr(self.backbone, "pooler", None) is not None:
+            self.backbone.pooler = None  # the grid head takes the tokens, and a pooler would be dead weight
+        config = self.backbone.config
+        with torch.no_grad():
+            device = next(self.backbone.parameters()).device  # "meta" while a checkpoint is being loaded
+            blank = torch.zeros(1, config.num_channels, config.image_size, config.image_size, device=device)
+            count, width = self.backbone(pixel_values=blank).last_hidden_state.shape[1:]
+        self.grid = GridHead(count, width, channels, dim + detail)
+
+    def run_backbone(self, inputs: Features) -> Features:
+        """Return ``tokens`` (B, N, F)."""
+        return {"tokens": self.backbone(pixel_values=inputs["pixels"]).last_hidden_state}
+
+    def head(self, features: Features) -> Tensor:
+        """Map the tokens to (B, D + detail)."""
+        return self.grid(features["tokens"])
