@@ -1,0 +1,1 @@
+"""Training: recipes, one loop, and a script a stage."""

@@ -39,7 +39,9 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         scheduler=FlowMatchEulerDiscreteScheduler(),
         autoencoder=AutoencoderDC.from_pretrained(export / "autoencoder"),
         prior=prior,
-        prior_scheduler=None if prior is None else DDIMScheduler(
+        prior_scheduler=None
+        if prior is None
+        else DDIMScheduler(
             beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, timestep_spacing="trailing"
         ),
         image_size=chosen.image_size,

@@ -32,6 +32,7 @@ class ReconstructionLoss(nn.Module):
         self.config = config
 
     def forward(self, pixels: Tensor, noise: Tensor) -> Losses:
+        """Return the losses of a batch."""
         latents = self.autoencoder.encode(pixels).latent
         decoded = self.autoencoder.decode(latents + self.config.latent_noise * noise).sample
         return {

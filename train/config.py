@@ -81,6 +81,8 @@ class EncoderConfig:
     reconstruction_depth: int = 2
     max_tokens: int = 50
     """Longest stretch of a sequence that is trained on at a time (2 s of audio)."""
+    only: tuple[str, ...] = ()
+    """Train just these towers, into the space of the exported encoder."""
     embedding_noise: float = 0.15
     """Noise on the embedding before the reconstruction, in units of its standard deviation."""
 

@@ -30,6 +30,7 @@ class FlowLoss(nn.Module):
     def forward(
         self, latents: Tensor, noise: Tensor, times: Tensor, embeddings: Tensor, no_detail: Tensor, nothing: Tensor
     ) -> Losses:
+        """Return the losses of a batch."""
         noisy, velocity = flow_pair(latents, noise, times)
         predicted = self.decoder(noisy, times, embeddings, no_detail, nothing)
         return {"velocity_loss": (predicted.float() - velocity).square().mean()}

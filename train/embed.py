@@ -115,7 +115,9 @@ def main(
         manifest = read_manifest(data or Path("data") / chosen.data)
         wanted = modalities or tuple(m for m in chosen.encoder.towers if not (folder / f"{m}.safetensors").is_file())
         encoder = build_encoder(chosen.encoder.dim, chosen.encoder.towers).eval()
-        processor = build_processor(chosen, [text for row in manifest.rows if row.split == "train" for text in row.text])
+        processor = build_processor(
+            chosen, [text for row in manifest.rows if row.split == "train" for text in row.text]
+        )
         processor.save_pretrained(folder.parent / "export" / "processor")
         for modality in wanted:
             cache = compute(encoder, processor, modality, items(manifest, modality))

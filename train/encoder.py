@@ -2,6 +2,9 @@
 
 The objective aligns the modalities. A reconstruction term keeps the image embedding decodable: a small network predicts
 the picture from it, so that the part of the embedding that no caption speaks of holds layout and style.
+
+With ``--only audio`` a tower is trained into a space that is already there: the exported encoder is loaded, all other
+towers stay as they are, and decoders trained on the space stay valid.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from train.loop import Losses, Step, train
 from train.stage import Stage, parse_stage
 from unclip_mm.data.cache import ConceptPools, ModalityCache
 from unclip_mm.embeddings import Embeddings
-from unclip_mm.encoder import MultimodalEncoder, build_encoder
+from unclip_mm.encoder import MultimodalEncoder, aligned_part, build_encoder
 from unclip_mm.metrics import recall_at_k
 from unclip_mm.objectives import build_objective
 from unclip_mm.towers import Features
@@ -61,40 +64,52 @@ class EncoderLoss(nn.Module):
         )
 
     def forward(self, batch: Batch, noise: Tensor) -> Losses:
+        """Return the losses of a batch."""
         vectors, present = {}, {}
-        image = self.encoder.image_embedding(batch["image"][0])
+        image = self.encoder.image_embedding(batch["image"][0]) if "image" in batch else None
         for modality, (features, where) in batch.items():
-            if modality == "image":
-                embedded = nn.functional.normalize(image[:, : self.encoder.dim], dim=-1)
+            if modality == "image" and image is not None:
+                embedded = aligned_part(image, self.encoder.dim)
             else:
                 embedded = self.encoder.embed(modality, features)
             vectors[modality] = embedded.new_zeros(len(where), self.encoder.dim).index_put((where,), embedded)
             present[modality] = where
         losses = dict(self.objective(Embeddings.from_dict(vectors, present)))
+        if image is None or self.config.only:
+            return losses
         predicted = self.reconstruction(image + self.config.embedding_noise * noise)
-        losses["reconstruction_loss"] = self.config.reconstruction_weight * (
-            predicted - batch["image"][0]["pixels"]
-        ).square().mean()
+        losses["reconstruction_loss"] = (
+            self.config.reconstruction_weight * (predicted - batch["image"][0]["pixels"]).square().mean()
+        )
         return losses
 
 
 class Batches:
-    """Draws training batches from the caches, augmented."""
+    """Draws training batches from the caches, augmented.
 
-    def __init__(self, caches: dict[str, ModalityCache], max_tokens: int, device: torch.device):
+    Args:
+        caches: Modality -> its items.
+        anchor: The modality that every row has.
+        max_tokens: Longest stretch of a sequence.
+        device: Where the batches go.
+    """
+
+    def __init__(self, caches: dict[str, ModalityCache], anchor: str, max_tokens: int, device: torch.device):
         self.caches, self.max_tokens, self.device = caches, max_tokens, device
-        self.pools = ConceptPools(caches, "train", anchor="image")
+        self.pools = ConceptPools(caches, "train", anchor=anchor)
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """Return one batch of ``count`` concepts."""
         batch: Batch = {}
         positions = self.pools.draw(count, generator)
-        pixels = shift_and_scale(self.caches["image"].features(positions["image"])["pixels"], generator)
+        pixels = None
+        if "image" in positions and bool((positions["image"] >= 0).all()):
+            pixels = shift_and_scale(self.caches["image"].features(positions["image"])["pixels"], generator)
         for modality, chosen in positions.items():
             where = chosen >= 0
-            if modality == "image":
+            if modality == "image" and pixels is not None:
                 batch[modality] = self._on_device({"pixels": pixels}, where)
-            elif modality == "sketch" and "pixels" in self.caches["sketch"].tensors:
+            elif modality == "sketch" and pixels is not None and "pixels" in self.caches["sketch"].tensors:
                 batch[modality] = self._on_device({"pixels": self._sketches(chosen, pixels, generator)}, where | True)
             elif where.any():
                 features = self.caches[modality].features(chosen[where])
@@ -126,44 +141,59 @@ def crop(features: Features, most: int, generator: torch.Generator) -> Features:
     return {"tokens": tokens, "mask": mask}
 
 
-def validation_recall(model: EncoderLoss, caches: dict[str, ModalityCache], device: torch.device) -> dict[str, float]:
-    """Recall@1 between the image and every other modality on validation concepts, one item each."""
-    pools = ConceptPools(caches, "validation", anchor="image")
+def validation_recall(
+    model: EncoderLoss, caches: dict[str, ModalityCache], anchor: str, device: torch.device
+) -> dict[str, float]:
+    """Recall@1 from every other modality to the anchor on validation concepts, one item each."""
+    pools = ConceptPools(caches, "validation", anchor=anchor)
     positions = pools.draw(len(pools.concepts), torch.Generator().manual_seed(0))
-    results: dict[str, float] = {}
     embedded = {}
     for modality, chosen in positions.items():
         where = chosen >= 0
         if where.sum() >= 2:
             features = {k: v.to(device) for k, v in caches[modality].features(chosen[where]).items()}
             embedded[modality] = (model.encoder.embed(modality, features).float().cpu(), where.nonzero()[:, 0].tolist())
-    for modality, (vectors, labels) in embedded.items():
-        if modality != "image":
-            found = recall_at_k(vectors, embedded["image"][0], labels, embedded["image"][1], ks=(1,))
-            results[f"held_out_{modality}_to_image_recall@1"] = float(next(iter(found.values())))
-    return results
+    return {
+        f"held_out_{modality}_to_{anchor}_recall@1": recall_at_k(
+            vectors, embedded[anchor][0], labels, embedded[anchor][1], (1,)
+        )[1]
+        for modality, (vectors, labels) in embedded.items()
+        if modality != anchor
+    }
+
+
+def start_encoder(stage: Stage[EncoderConfig]) -> MultimodalEncoder:
+    """Build a new encoder, or with ``only`` load the exported one, of which only those towers are trained."""
+    torch.manual_seed(stage.config.loop.seed)
+    if not stage.config.only:
+        return build_encoder(stage.config.dim, stage.config.towers)
+    encoder = MultimodalEncoder.from_pretrained(stage.export)
+    for modality, tower in encoder.branches.items():
+        if modality not in stage.config.only:
+            tower.requires_grad_(False)
+    return encoder
 
 
 def main() -> None:
     """Train and export to ``RUN/export/encoder``."""
     stage: Stage[EncoderConfig] = parse_stage("encoder", __doc__)
-    config, caches = stage.config, stage.caches()
-    torch.manual_seed(config.loop.seed)
-    encoder = build_encoder(config.dim, config.towers)
+    config, anchor = stage.config, stage.config.objective_options.get("anchor", "image")
+    caches = stage.caches(*([anchor, *config.only] if config.only else []))
+    encoder = start_encoder(stage)
     model = EncoderLoss(config, encoder, stage.recipe.image_size)
-    batches = Batches(caches, config.max_tokens, stage.device)
+    batches = Batches(caches, anchor, config.max_tokens, stage.device)
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
         batch = batches.draw(step.batch_size, step.generator)
-        count = len(batch["image"][1])
-        noise = torch.randn(count, encoder.image_embedding_dim, generator=step.generator)
-        strength = torch.rand(count, 1, generator=step.generator)
-        return prepared(batch, (strength * noise).to(stage.device))
+        noise = torch.randn(step.batch_size, encoder.image_embedding_dim, generator=step.generator)
+        strength = torch.rand(step.batch_size, 1, generator=step.generator)
+        return prepared(batch, (strength * noise)[: len(batch[anchor][1])].to(stage.device))
 
     def validate(model: nn.Module) -> dict[str, float]:
-        return validation_recall(model, caches, stage.device)
+        return validation_recall(model, caches, anchor, stage.device)
 
-    trained = train(config.loop, model, loss, stage.folder, validate=validate, description="encoder")
+    folder = stage.run / "-".join(["encoder", *config.only])
+    trained = train(config.loop, model, loss, folder, validate=validate, description="encoder")
     trained.encoder.save_pretrained(stage.export)
     print({"exported": str(stage.export), **validate(trained)})
 

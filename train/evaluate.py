@@ -81,11 +81,11 @@ def evaluate(options: Options) -> dict[str, Any]:
     if options.concepts < 2:
         raise InputError(f"concepts: {options.concepts} leaves nothing to confuse; give 2 or more")
     manifest = read_manifest(options.data)
-    pools = build_pools(manifest, options.language)
     pipe = load_pipeline(options.checkpoint, options.device)
+    pools = build_pools(manifest, options.language, pipe.modalities)
 
     def encode(modality: str, values: Sequence[str | Path]) -> Tensor:
-        return pipe.encode(**{modality: list(values)})[modality]
+        return pipe.encode(inputs={modality: list(values)})[modality]
 
     retrieval = over_seeds(evaluate_retrieval(encode, pools, options.concepts, seeds), RETRIEVAL_KEYS)
     report: dict[str, Any] = {
@@ -119,10 +119,10 @@ def judge_images(
     sampling = {name: getattr(options, option) for option, name in _SAMPLING.items()}
 
     def make(given: Mapping[str, Sequence[str | Path]], noise: Sequence[int], prior: bool) -> list[Image.Image]:
-        made = pipe(**{name: list(v) for name, v in given.items()}, seeds=list(noise), use_prior=prior, **sampling)
-        return list(made.images)
+        inputs = {name: list(values) for name, values in given.items()}
+        return list(pipe(inputs=inputs, seeds=list(noise), use_prior=prior, **sampling).images)
 
-    size = max(make({"image": [real[0].value]}, [0], True)[0].size)
+    size = pipe.config.image_size
     judge = Judge.from_archives(options.archives or options.data / "archives", RESOLUTION, size, options.device)
     cache = options.data / f"judge-{size}-{RESOLUTION}.safetensors"
     gallery = real_features(lambda files: judge.features_of_files(files, cache), real)
@@ -131,7 +131,9 @@ def judge_images(
         if options.sheets is not None:
             draw_sheet(made, options.sheets / f"{pool.name}-{'-'.join(made.prompts.given)}.png".replace(" ", "-"))
 
-    records = evaluate_generation(make, judge.features_of_images, gallery, pools, options.concepts, seeds, keep=keep)
+    records = evaluate_generation(
+        make, judge.features_of_images, gallery, pools, options.concepts, seeds, keep=keep, prior=pipe.prior is not None
+    )
     return {
         "judge": {"network": PACKAGE, "resolution": RESOLUTION, "picture_size": size, "gallery": len(real)},
         "generation": over_seeds(records, GENERATION_KEYS),

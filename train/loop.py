@@ -201,9 +201,7 @@ def _save(
         shutil.rmtree(old)
 
 
-def _resume(
-    run: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, ema: EMAModel | None
-) -> int:
+def _resume(run: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, ema: EMAModel | None) -> int:
     """Load the newest complete checkpoint, if there is one, and return the step to go on from."""
     found = checkpoints(run)
     if not found:

@@ -30,6 +30,7 @@ class SampleLoss(nn.Module):
         self.prior = prior
 
     def forward(self, noisy: Tensor, timesteps: Tensor, vectors: Tensor, present: Tensor, target: Tensor) -> Losses:
+        """Return the losses of a batch."""
         predicted = self.prior.predict(noisy, timesteps, vectors, present).float()
         cosine = nn.functional.cosine_similarity(predicted, target, dim=-1).mean()
         return {"sample_loss": (predicted - target).square().mean(), "cosine": cosine}

@@ -101,9 +101,8 @@ def parse_stage(name: str, description: str | None, arguments: list[str] | None 
         options, rest = tyro.cli(Options, args=[a for a in arguments if a not in wants_help], return_unknown_args=True)
         recipe = find_recipe(options.recipe)
         config = getattr(recipe, name)
-        changed = tyro.cli(
-            type(config), args=[*rest, *wants_help], default=config, description=f"{description}\n\n(also: --recipe NAME, --run DIR)"
-        )
+        about = f"{description}\n\n(also: --recipe NAME, --run DIR)"
+        changed = tyro.cli(type(config), args=[*rest, *wants_help], default=config, description=about)
     except InputError as error:
         print(f"train.{name}: error: {error}", file=sys.stderr)
         raise SystemExit(2) from error

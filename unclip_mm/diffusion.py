@@ -1,4 +1,4 @@
-"""What prior and decoder share: noise by seed, times, flow matching, condition dropout, guidance. A leaf: torch only."""
+"""What prior and decoder share: noise by seed, times, flow matching, condition dropout, guidance."""
 
 from __future__ import annotations
 

@@ -24,7 +24,15 @@ from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.prior import MultimodalPrior
 from unclip_mm.processing import MultimodalProcessor
-from unclip_mm.prompts import Prompt, check_count, check_scale, check_seeds, check_weights, collect_prompt, stored_prompt
+from unclip_mm.prompts import (
+    Prompt,
+    check_count,
+    check_scale,
+    check_seeds,
+    check_weights,
+    collect_prompt,
+    stored_prompt,
+)
 from unclip_mm.sampling import sample_decoder, sample_prior
 
 PRIOR_SEEDS = 1 << 40
@@ -173,7 +181,8 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         Example:
             >>> from unclip_mm import UnCLIPMultimodalPipeline
             >>> pipe = UnCLIPMultimodalPipeline.from_pretrained("pictograms")
-            >>> pipe.image_embeddings(Image.new("RGB", (64, 64), "red")).shape
+            >>> pipe.set_progress_bar_config(disable=True)
+            >>> pipe.image_embeddings(pipe(text="a red apple", seeds=7).images).shape
             torch.Size([1, 640])
         """
         sources = collect_prompt(self.modalities, None, None, None, image, None).sources["image"]
@@ -226,7 +235,9 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         Raises:
             InputError: An input or an option cannot be used.
         """
-        given = collect_prompt(self.modalities, text, audio, sketch, image, inputs, empty_allowed=embeddings is not None)
+        given = collect_prompt(
+            self.modalities, text, audio, sketch, image, inputs, empty_allowed=embeddings is not None
+        )
         against = collect_prompt(
             self.modalities, negative_text, negative_audio, negative_sketch, negative_image, None, empty_allowed=True
         )
@@ -250,16 +261,20 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             elif use_prior and self.prior is not None:
                 noise = noise_by_seed((whole_dim(self),), [seed + PRIOR_SEEDS for seed in part_seeds], self.device)
                 embedded = sample_prior(
-                    self.prior, self.prior_scheduler, condition.rows(part), noise, prior_steps, prior_scale,
-                    chosen_weights, opposed,
+                    self.prior,
+                    self.prior_scheduler,
+                    condition.rows(part),
+                    noise,
+                    prior_steps,
+                    prior_scale,
+                    chosen_weights,
+                    opposed,
                 )
                 aligned_only, away = False, None
             else:
                 embedded, aligned_only = self._without_prior(condition.rows(part), chosen_weights), True
                 away = None if opposed is None else self._without_prior(opposed, None)
-            images.append(
-                self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end)
-            )
+            images.append(self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end))
         return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition)
 
     def _condition(self, given: Prompt, embeddings: Any) -> tuple[Embeddings | None, Tensor | None]:
@@ -272,7 +287,9 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             return condition.to(self.device), None
         if set(given.sources) == {"image"} and all(source is not None for source in given.sources["image"]):
             tensors = self._process("image", given.sources["image"])
-            return None, self.normalizer.normalize(self.encoder.image_embedding(self.encoder.features("image", tensors)))
+            return None, self.normalizer.normalize(
+                self.encoder.image_embedding(self.encoder.features("image", tensors))
+            )
         return self._encode(given), None
 
     def _without_prior(self, condition: Embeddings, weights: dict[str, float] | None) -> Tensor:

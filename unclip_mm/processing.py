@@ -26,9 +26,13 @@ from unclip_mm.towers.base import Features
 class Processor(Protocol):
     """Turns a list of raw inputs of one modality into a batch of tensors."""
 
-    def __call__(self, sources: Sequence[Any]) -> Features: ...
+    def __call__(self, sources: Sequence[Any]) -> Features:
+        """Process a list of inputs."""
+        ...
 
-    def save(self, folder: Path) -> dict[str, Any]: ...
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write files to the folder, if there are any, and return the options to load with, ``type`` among them."""
+        ...
 
 
 class TextProcessor:
@@ -38,6 +42,7 @@ class TextProcessor:
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
 
     def __call__(self, sources: Sequence[Any]) -> Features:
+        """Process a list of inputs; an InputError names one that cannot be used."""
         texts = [check_text(source) for source in sources]
         batch = self.tokenizer(texts, padding=True, return_tensors="pt", truncation=False)
         lengths = batch["attention_mask"].sum(dim=1)
@@ -49,21 +54,24 @@ class TextProcessor:
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
 
     def save(self, folder: Path) -> dict[str, Any]:
+        """Write files to the folder, if there are any, and return the options to load with."""
         self.tokenizer.save_pretrained(folder)
         return {"type": "text", "max_tokens": self.max_tokens}
 
     @classmethod
     def load(cls, folder: Path, max_tokens: int) -> TextProcessor:
+        """Load what ``save`` wrote."""
         return cls(AutoTokenizer.from_pretrained(folder), max_tokens)
 
 
 class AudioProcessor:
-    """Recordings -> ``mel`` (B, W, bins, frames) and ``frames`` (B,): log-mel windows, and how many frames are filled."""
+    """Recordings -> log-mel windows ``mel`` (B, W, bins, frames), and how many ``frames`` (B,) are filled."""
 
     def __init__(self, extractor: WhisperFeatureExtractor):
         self.extractor = extractor
 
     def __call__(self, sources: Sequence[Any]) -> Features:
+        """Process a list of inputs; an InputError names one that cannot be used."""
         extractor = self.extractor
         waves = [load_audio(source, sampling_rate=extractor.sampling_rate) for source in sources]
         windows = max(math.ceil(len(wave) / extractor.n_samples) for wave in waves)
@@ -76,11 +84,13 @@ class AudioProcessor:
         return {"mel": mel.unflatten(0, (len(waves), windows)), "frames": frames}
 
     def save(self, folder: Path) -> dict[str, Any]:
+        """Write files to the folder, if there are any, and return the options to load with."""
         self.extractor.save_pretrained(folder)
         return {"type": "audio"}
 
     @classmethod
     def load(cls, folder: Path) -> AudioProcessor:
+        """Load what ``save`` wrote."""
         return cls(WhisperFeatureExtractor.from_pretrained(folder))
 
 
@@ -96,6 +106,7 @@ class VisionProcessor:
         self.size, self.sketch = size, sketch
 
     def __call__(self, sources: Sequence[Any]) -> Features:
+        """Process a list of inputs; an InputError names one that cannot be used."""
         load = load_sketch if self.sketch else load_image
         return {"pixels": torch.stack([self._tensor(load(source)) for source in sources])}
 
@@ -111,20 +122,23 @@ class VisionProcessor:
         return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
 
     def save(self, folder: Path) -> dict[str, Any]:
+        """Write files to the folder, if there are any, and return the options to load with."""
         return {"type": "vision", "size": self.size, "sketch": self.sketch}
 
     @classmethod
     def load(cls, folder: Path, size: int, sketch: bool) -> VisionProcessor:
+        """Load what ``save`` wrote."""
         return cls(size, sketch)
 
 
 class VectorProcessor:
-    """Vectors (F,) -> ``vector`` (B, F), or with ``sequence`` arrays (T, F) -> ``tokens`` (B, T, F), ``mask`` (B, T)."""
+    """Vectors (F,) -> ``vector`` (B, F); with ``sequence``, arrays (T, F) -> ``tokens`` (B, T, F), ``mask`` (B, T)."""
 
     def __init__(self, features: int, sequence: bool = False):
         self.features, self.sequence = features, sequence
 
     def __call__(self, sources: Sequence[Any]) -> Features:
+        """Process a list of inputs; an InputError names one that cannot be used."""
         arrays = [torch.from_numpy(load_vector(source)) for source in sources]
         rank = 2 if self.sequence else 1
         for array in arrays:
@@ -138,10 +152,12 @@ class VectorProcessor:
         return {"tokens": tokens, "mask": torch.arange(tokens.shape[1])[None] < lengths[:, None]}
 
     def save(self, folder: Path) -> dict[str, Any]:
+        """Write files to the folder, if there are any, and return the options to load with."""
         return {"type": "vector", "features": self.features, "sequence": self.sequence}
 
     @classmethod
     def load(cls, folder: Path, features: int, sequence: bool) -> VectorProcessor:
+        """Load what ``save`` wrote."""
         return cls(features, sequence)
 
 

@@ -55,7 +55,9 @@ def collect_prompt(
     count = max(len(values) for values in lists.values())
     for name, values in lists.items():
         if len(values) not in (1, count):
-            raise InputError(f"{name}: {len(values)} inputs beside {count} of another modality; give {count}, or 1 for all")
+            raise InputError(
+                f"{name}: {len(values)} inputs beside {count} of another modality; give {count}, or 1 for all"
+            )
     sources = {name: values * count if len(values) == 1 else values for name, values in lists.items()}
     for row in range(count):
         if all(values[row] is None for values in sources.values()):
@@ -81,7 +83,9 @@ def stored_prompt(
             raise InputError(f"embeddings: {embeddings.dim} dimensions; this model's have {dim}")
         for name in embeddings.modalities:
             if name not in known:
-                raise InputError(f"embeddings: modality {name!r} is not known to this model; it takes {', '.join(known)}")
+                raise InputError(
+                    f"embeddings: modality {name!r} is not known to this model; it takes {', '.join(known)}"
+                )
         return embeddings, None
     try:
         vectors = torch.as_tensor(embeddings)

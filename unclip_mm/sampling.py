@@ -62,7 +62,9 @@ def sample_prior(
         (B, E).
     """
     parts = [(weight, prior.slots(part)) for weight, part in composed_condition(condition, weights)]
-    empty = Embeddings(torch.zeros_like(parts[0][1].vectors), torch.zeros_like(parts[0][1].present), parts[0][1].modalities)
+    empty = Embeddings(
+        torch.zeros_like(parts[0][1].vectors), torch.zeros_like(parts[0][1].present), parts[0][1].modalities
+    )
     base = prior.slots(negative) if negative is not None else empty
     asked = [*(part for _, part in parts), *([base] if guidance_scale != 1 else [])]
     vectors, present = (torch.cat([getattr(part, name) for part in asked]) for name in ("vectors", "present"))

@@ -25,9 +25,7 @@ class VisionTower(Tower):
         channels: Channels to which each token is squeezed.
     """
 
-    def __init__(
-        self, dim: int, backbone: dict[str, Any], frozen: bool = False, detail: int = 0, channels: int = 24
-    ):
+    def __init__(self, dim: int, backbone: dict[str, Any], frozen: bool = False, detail: int = 0, channels: int = 24):
         super().__init__(build_backbone(backbone), frozen)
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None  # the grid head takes the tokens, and a pooler would be dead weight

@@ -1,0 +1,158 @@
+"""The pipeline of real classes at tiny size: what it takes, what it gives, and that it comes back from disk."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from unclip_mm import Embeddings, InputError, UnCLIPMultimodalPipeline
+
+
+@pytest.fixture(scope="module")
+def pipe(pipeline_folder: Path) -> UnCLIPMultimodalPipeline:
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def tone(seconds: float = 0.6, hertz: float = 440.0) -> tuple[int, np.ndarray]:
+    time = np.arange(int(16_000 * seconds)) / 16_000
+    return 16_000, (0.5 * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
+
+
+def drawing() -> Image.Image:
+    image = Image.new("L", (40, 40), 255)
+    ImageDraw.Draw(image).ellipse((8, 8, 32, 32), outline=0, width=3)
+    return image
+
+
+def picture(colour: str = "red") -> Image.Image:
+    image = Image.new("RGB", (50, 30), "white")
+    ImageDraw.Draw(image).rectangle((10, 5, 30, 25), fill=colour)
+    return image
+
+
+def difference(a: Image.Image, b: Image.Image) -> int:
+    return int(np.abs(np.asarray(a, dtype=int) - np.asarray(b, dtype=int)).max())
+
+
+@pytest.mark.parametrize("use_prior", [True, False])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"text": "a red circle"},
+        {"audio": tone()},
+        {"sketch": drawing()},
+        {"image": picture()},
+        {"text": "a red circle", "audio": tone(), "weights": {"text": 0.3, "audio": 0.7}},
+        {"text": "a red circle", "negative_text": "a blue square"},
+    ],
+    ids=["text", "audio", "sketch", "image", "mix", "negative"],
+)
+def test_every_prompt_gives_a_picture(pipe: UnCLIPMultimodalPipeline, prompt: dict, use_prior: bool) -> None:
+    result = pipe(**prompt, seeds=3, num_inference_steps=2, prior_steps=2, use_prior=use_prior)
+    assert result.seeds == [3]
+    assert result.images[0].size == (32, 32)
+    assert result.images[0].mode == "RGB"
+
+
+def test_a_picture_depends_on_its_seed_and_prompt_alone(pipe: UnCLIPMultimodalPipeline) -> None:
+    together = pipe(text=["a red circle", "a blue square"], num_images_per_prompt=2, seeds=[1, 2, 3, 2], batch_size=3)
+    alone = pipe(text="a blue square", seeds=2)
+    assert difference(together.images[3], alone.images[0]) <= 1
+    assert difference(together.images[0], together.images[1]) > 1
+    assert difference(together.images[1], together.images[3]) > 1
+
+
+def test_a_number_of_steps_and_guidance_change_the_picture(pipe: UnCLIPMultimodalPipeline) -> None:
+    base = pipe(text="a red circle", seeds=0, output_type="pt").images
+    for change in (
+        {"num_inference_steps": 3},
+        {"prior_steps": 3},
+        {"guidance_scale": 4.0},
+        {"prior_guidance_scale": 4.0},
+    ):
+        other = pipe(text="a red circle", seeds=0, output_type="pt", **change).images
+        assert not torch.equal(base, other), change
+
+
+def test_weights_move_the_result_between_its_inputs(pipe: UnCLIPMultimodalPipeline) -> None:
+    both = {"text": "a red circle", "audio": tone()}
+    only_text = pipe(text="a red circle", weights={"text": 1.0}, seeds=0, output_type="pt").images
+    all_text = pipe(**both, weights={"text": 1.0, "audio": 0.0}, seeds=0, output_type="pt").images
+    half = pipe(**both, weights={"text": 0.5, "audio": 0.5}, seeds=0, output_type="pt").images
+    torch.testing.assert_close(only_text, all_text, atol=1e-4, rtol=0)
+    assert not torch.equal(half, all_text)
+
+
+def test_stored_embeddings_give_the_same_picture(pipe: UnCLIPMultimodalPipeline, tmp_path: Path) -> None:
+    embeddings = pipe.encode(text=["a red circle", "a green star"])
+    embeddings.save(tmp_path / "e.safetensors")
+    stored = pipe(embeddings=Embeddings.load(tmp_path / "e.safetensors"), seeds=5, output_type="pt").images
+    direct = pipe(text=["a red circle", "a green star"], seeds=5, output_type="pt").images
+    torch.testing.assert_close(stored, direct, atol=1e-4, rtol=0)
+
+
+def test_image_embeddings_need_no_prior(pipe: UnCLIPMultimodalPipeline) -> None:
+    whole = pipe.image_embeddings(picture("green"))
+    assert whole.shape == (1, pipe.encoder.image_embedding_dim)
+    stored = pipe(embeddings=whole.numpy(), seeds=1, output_type="pt").images
+    direct = pipe(image=picture("green"), seeds=1, output_type="pt").images
+    torch.testing.assert_close(stored, direct, atol=1e-4, rtol=0)
+
+
+def test_rows_may_lack_modalities(pipe: UnCLIPMultimodalPipeline) -> None:
+    embeddings = pipe.encode(text=["a red circle", None], audio=[None, tone()])
+    assert embeddings.present.tolist() == [[True, False], [False, True]]
+    mixed = pipe(text=["a red circle", None], audio=[None, tone()], seeds=0, output_type="pt").images
+    alone = pipe(text="a red circle", seeds=0, output_type="pt").images
+    torch.testing.assert_close(mixed[:1], alone, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({}, "no input"),
+        ({"text": []}, "empty list"),
+        ({"text": ["a", "b"], "audio": [tone()] * 3}, "2 inputs beside 3"),
+        ({"text": "  "}, "text"),
+        ({"inputs": {"smell": [1.0]}}, "'smell'"),
+        ({"text": "a", "num_images_per_prompt": -1}, "num_images_per_prompt: -1"),
+        ({"text": "a", "num_inference_steps": 0}, "num_inference_steps: 0"),
+        ({"text": "a", "guidance_scale": float("nan")}, "guidance_scale: nan"),
+        ({"text": "a", "weights": {"audio": 1.0}}, "weight of 'audio'"),
+        ({"text": "a", "weights": {"text": -1.0}}, "weight of 'text'"),
+        ({"text": "a", "seeds": [1, 2]}, "2 for 1 pictures"),
+        ({"text": "a", "seeds": -1}, "seeds: -1"),
+        ({"embeddings": np.ones((1, 7), dtype=np.float32)}, r"shape \(1, 7\)"),
+        ({"embeddings": np.full((1, 32), np.nan, dtype=np.float32)}, "NaN"),
+        ({"embeddings": "e"}, "embeddings"),
+        ({"embeddings": np.ones((1, 32), dtype=np.float32), "text": "a"}, "either"),
+        ({"audio": (16_000, np.zeros(16_000, dtype=np.float32))}, "silen"),
+        ({"sketch": Image.new("L", (32, 32), 255)}, "blank"),
+    ],
+)
+def test_bad_input_is_named(pipe: UnCLIPMultimodalPipeline, call: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        pipe(**call)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_saved_pipeline_comes_back_in_a_fresh_process(pipe: UnCLIPMultimodalPipeline, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path / "saved")
+    assert not [p.name for p in tmp_path.rglob("*") if p.suffix in {".bin", ".pt", ".pkl"}]
+    code = (
+        "import sys, numpy as np; from unclip_mm import UnCLIPMultimodalPipeline as P;"
+        "p = P.from_pretrained(sys.argv[1]); p.set_progress_bar_config(disable=True);"
+        "np.save(sys.argv[2], p(text='a red circle', seeds=9, output_type='np').images)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "saved"), str(tmp_path / "image.npy")]
+    subprocess.run(command, check=True, capture_output=True)
+    here = pipe(text="a red circle", seeds=9, output_type="np").images
+    np.testing.assert_allclose(np.load(tmp_path / "image.npy", allow_pickle=False), here, atol=1e-3)
