@@ -18,6 +18,7 @@ from train.evaluation.generation import (
     Gallery,
     choose_prompts,
     conditions,
+    copy_share,
     evaluate_generation,
     make_images,
     real_features,
@@ -132,10 +133,13 @@ def test_pools_ask_with_held_out_items_only(world: Manifest) -> None:
     assert [item.split for item in red["image"]] == ["test_style"]
     assert [item.split for item in red["sketch"]] == ["test_sketch"]
     assert [item.key for item in red["speech"]] == ["red-bob/audio"]
+    assert {item.modality for item in red["speech"]} == {"audio"}
     assert {item.value for item in red["text"]} == {"a red square", "red"}
     assert {item.split for item in seen.known["red"]["image"]} == {"train"}
     assert held_out.known is held_out.asked
     assert len(held_out.asked["purple"]["other speech"]) == 1
+    assert build_pools(world, "fr")[1].asked["purple"]["speech"][0].key == "purple-zoe/audio"
+    assert build_pools(world, modalities=("text", "image"))[0].kinds == ("text", "image")
 
 
 def test_a_trained_query_must_find_held_out_items(world: Manifest) -> None:
@@ -218,10 +222,10 @@ def test_generation_is_judged_by_concept_and_distance(world: Manifest) -> None:
 
 
 def test_real_images_do_not_find_themselves() -> None:
-    items = [Item(name, "image", f"{name}{n}", "", "train", "") for name in ("cat", "dog") for n in (0, 1)]
+    items = [Item(name, "image", "image", f"{name}{n}", "", "train", "") for name in ("cat", "dog") for n in (0, 1)]
     mixed = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.1, 0.9]])
     table_of = {name: {"image": [i for i in items if i.concept == name]} for name in ("cat", "dog")}
-    text = {n: kinds | {"text": [Item(n, "text", n, n, "train", n)]} for n, kinds in table_of.items()}
+    text = {n: kinds | {"text": [Item(n, "text", "text", n, n, "train", n)]} for n, kinds in table_of.items()}
     pool = Pool("seen", text, text, frozenset())
     blank = [Image.new("RGB", (4, 4))] * 2
     records = evaluate_generation(
@@ -246,8 +250,19 @@ def test_own_images_are_decoded_once_a_seed(world: Manifest) -> None:
         prompts = choose_prompts(seen, condition, 200, 0)
         assert prompts is not None and len(prompts.concepts) == 4
         assert make_images(make, prompts, own, progress=False).images.keys() == {PRIOR, DIRECT, OWN}
+        assert make_images(make, prompts, own, prior=False, progress=False).images.keys() == {DIRECT, OWN}
     assert len(own) == 4
     assert choose_prompts(seen, ("text",), 1, 0) is None
+
+
+def test_copy_share_tells_copies_from_new_pictures() -> None:
+    generator = torch.Generator().manual_seed(2)
+    training = torch.randn(200, 32, generator=generator)
+    unseen = torch.randn(100, 32, generator=generator)
+    fresh = torch.randn(100, 32, generator=generator)
+    copies = training[:100] + 0.05 * torch.randn(100, 32, generator=generator)
+    assert copy_share(copies, unseen, training) == 1.0
+    assert 0.3 < copy_share(fresh, unseen, training) < 0.7
 
 
 def test_a_sheet_shows_what_was_given_and_made(world: Manifest, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ networks cannot be compared.
     frechet_distance    distance of two feature clouds as Gaussians (FID when the features are Inception's)
     kernel_distance     the same question without the Gaussian assumption and without bias (KID)
     concept_accuracy    is the nearest real image of the concept that was asked for?
-    copy_share          how often is a generated image nearer to a training image than a real unseen image is?
+    nearest_cosines     how near is the nearest of some other features, such as those of the training images?
 """
 
 from __future__ import annotations
@@ -218,32 +218,6 @@ def kernel_distance(a: Features, b: Features) -> float:
     mean_x = (within_x.sum() - within_x.trace()) / (n * (n - 1))
     mean_y = (within_y.sum() - within_y.trace()) / (m * (m - 1))
     return float(mean_x + mean_y - 2 * kernel(x, y).mean())
-
-
-def copy_share(generated: Features, unseen: Features, training: Features) -> float:
-    """Share of generated images that lie nearer to a training image than a typical real unseen image does.
-
-    "Typical" is the median over ``unseen`` of the cosine to the nearest training image. Images made by somebody who
-    never saw the training images would score 0.5 (the unseen images themselves do by construction); a model that
-    copies scores near 1.
-
-    Args:
-        generated: (N, F) features of generated images.
-        unseen: (U, F) features of real images of the same kind that were not trained on.
-        training: (M, F) features of the training images.
-
-    Returns:
-        A share in [0, 1].
-
-    Raises:
-        InputError: shapes that do not fit, features that are not finite or zero.
-
-    Example:
-        >>> copy_share([[1.0, 0.0], [0.0, 1.0]], [[0.8, 0.6]], [[1.0, 0.0], [0.6, 0.0]])
-        0.5
-    """
-    threshold = nearest_cosines(unseen, training).quantile(0.5)
-    return float((nearest_cosines(generated, training) > threshold).double().mean())
 
 
 def nearest_cosines(queries: Features, targets: Features) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from train.evaluation.items import TRAINED_SPLITS, Item, Pool, choose
-from unclip_mm.metrics import concept_accuracy, copy_share, frechet_distance, kernel_distance, nearest_cosines
+from unclip_mm.metrics import concept_accuracy, frechet_distance, kernel_distance, nearest_cosines
 
 Make = Callable[[Mapping[str, Sequence["str | Path"]], Sequence[int], bool], list[Image.Image]]
 """({modality: captions or paths}, one seed an image, with the prior?) -> one image a prompt."""
@@ -113,7 +113,9 @@ def choose_prompts(pool: Pool, condition: Sequence[str], count: int, seed: int) 
     return Prompts(concepts, given, real, seed)
 
 
-def make_images(make: Make, prompts: Prompts, own: dict[str, Image.Image], *, progress: bool = True) -> Made:
+def make_images(
+    make: Make, prompts: Prompts, own: dict[str, Image.Image], *, prior: bool = True, progress: bool = True
+) -> Made:
     """Make the images of one condition: with the prior, without it, and from the real images' own embeddings.
 
     Args:
@@ -121,17 +123,19 @@ def make_images(make: Make, prompts: Prompts, own: dict[str, Image.Image], *, pr
         prompts: What to ask.
         own: Images decoded from their own embedding so far, by "item key/seed"; filled here, so that conditions that
             share a concept share its image.
+        prior: Whether there is a prior to make images with.
         progress: Show a progress bar.
     """
     made = Made(prompts)
+    variants = (PRIOR, DIRECT) if prior else (DIRECT,)
     seeds = [prompts.seed * 100_000 + place for place in range(len(prompts.concepts))]
     given = prompts.values()
     names = {item.key: f"{item.key}/{prompts.seed}" for item in prompts.real}
     missing = [(item, seed) for item, seed in zip(prompts.real, seeds, strict=True) if names[item.key] not in own]
-    total = 2 * len(seeds) + len(missing)
+    total = len(variants) * len(seeds) + len(missing)
     label = "+".join(prompts.given)
     with tqdm(total=total, desc=f"{label}, seed {prompts.seed}", unit="image", disable=not progress) as bar:
-        for variant in (PRIOR, DIRECT):
+        for variant in variants:
             made.images[variant] = []
             for start in range(0, len(seeds), _BATCH):
                 part = slice(start, start + _BATCH)
@@ -158,8 +162,9 @@ def score(made: Made, features: Features, gallery: Gallery) -> dict[str, dict[st
         concept is the nearest, or among the five nearest; for real images without the image itself), ``frechet`` and
         ``kernel`` distance to all real images of the concepts, ``paired_frechet`` distance to exactly the real images
         that were decoded, ``ratio`` and ``paired_ratio`` of the two to those of the images decoded from their own
-        embedding, ``copies`` (see :func:`unclip_mm.metrics.copy_share`; None where no style is held out) and
-        ``nearest`` (median cosine to the nearest trained image). Distances are None for real images where they would
+        embedding, ``copies`` (see :func:`copy_share`; None where no style is held out) and
+        ``nearest`` (median cosine to the nearest trained image); for the last two variants ``held_out``, the share of
+        the real images that the model was not trained on. Distances are None for real images where they would
         measure them against themselves.
     """
     prompts = made.prompts
@@ -184,12 +189,41 @@ def score(made: Made, features: Features, gallery: Gallery) -> dict[str, dict[st
         if variant != REAL and len(trained):
             values["copies"] = copy_share(made_features, unseen, trained) if len(unseen) else None
             values["nearest"] = float(nearest_cosines(made_features, trained).quantile(0.5))
+        if variant in (OWN, REAL):
+            held_out = [item.split not in TRAINED_SPLITS for item in prompts.real]
+            values["held_out"] = sum(held_out) / len(held_out)
         scores[variant] = values
     for values in scores.values():
         for measure, ratio in (("frechet", "ratio"), ("paired_frechet", "paired_ratio")):
             value, base = values[measure], scores[OWN][measure]
             values[ratio] = value / base if value is not None and base else None
     return scores
+
+
+def copy_share(generated: Tensor, unseen: Tensor, training: Tensor) -> float:
+    """Share of generated images that lie nearer to a training image than a typical real unseen image does.
+
+    "Typical" is the median over ``unseen`` of the cosine to the nearest training image. Images made by somebody who
+    never saw the training images would score 0.5 (the unseen images themselves do by construction); a model that
+    copies scores near 1.
+
+    Args:
+        generated: (N, F) features of generated images.
+        unseen: (U, F) features of real images of the same kind that were not trained on.
+        training: (M, F) features of the training images.
+
+    Returns:
+        A share in [0, 1].
+
+    Raises:
+        InputError: shapes that do not fit, features that are not finite or zero.
+
+    Example:
+        >>> copy_share(torch.eye(2), torch.tensor([[0.8, 0.6]]), torch.tensor([[1.0, 0.0], [0.6, 0.0]]))
+        0.5
+    """
+    threshold = nearest_cosines(unseen, training).quantile(0.5)
+    return float((nearest_cosines(generated, training) > threshold).double().mean())
 
 
 def evaluate_generation(
@@ -201,6 +235,7 @@ def evaluate_generation(
     seeds: Sequence[int],
     *,
     keep: Callable[[Pool, Made], None] | None = None,
+    prior: bool = True,
     progress: bool = True,
 ) -> list[dict[str, object]]:
     """Make and measure images for every pool, condition and seed.
@@ -213,6 +248,7 @@ def evaluate_generation(
         count: Concepts a condition at most.
         seeds: Each chooses concepts, items and noise anew.
         keep: Called with the images of every condition of the first seed, to draw sheets of them.
+        prior: Whether there is a prior to make images with.
         progress: Show progress bars.
 
     Returns:
@@ -226,7 +262,7 @@ def evaluate_generation(
                 prompts = choose_prompts(pool, condition, count, seed)
                 if prompts is None:
                     continue
-                made = make_images(make, prompts, own, progress=progress)
+                made = make_images(make, prompts, own, prior=prior, progress=progress)
                 if keep is not None and seed == seeds[0]:
                     keep(pool, made)
                 for variant, values in score(made, features, gallery).items():

@@ -34,7 +34,8 @@ class Item:
 
     Attributes:
         concept: What it shows or says.
-        kind: ``text``, ``image``, ``sketch``, ``speech``, ``other speech``, ``sound`` or ``audio``.
+        kind: ``text``, ``image``, ``sketch``, ``speech``, ``other speech``, ``sound``, ``audio`` or a declared one.
+        modality: The modality whose tower encodes it: ``audio`` for speech and sounds, else the kind.
         key: Unique among the items of a manifest.
         value: What the pipeline is given: the caption or the path.
         split: The split of its row.
@@ -43,20 +44,11 @@ class Item:
 
     concept: str
     kind: str
+    modality: str
     key: str
     value: str | Path
     split: str
     caption: str
-
-    @property
-    def modality(self) -> str:
-        """The modality whose tower encodes it.
-
-        Example:
-            >>> Item("cat", "speech", "a", Path("a.wav"), "train", "cat").modality
-            'audio'
-        """
-        return self.kind if self.kind in ("text", "image", "sketch") else "audio"
 
 
 Table = dict[str, dict[str, list[Item]]]
@@ -111,7 +103,7 @@ def choose(table: Table, concept: str, kind: str, seed: int) -> Item:
     """Choose one item of a concept and kind by seed, the same whatever else is chosen.
 
     Example:
-        >>> items = [Item("cat", "text", str(n), "cat", "train", "cat") for n in range(9)]
+        >>> items = [Item("cat", "text", "text", str(n), "cat", "train", "cat") for n in range(9)]
         >>> table = {"cat": {"text": items}}
         >>> choose(table, "cat", "text", 0) is choose(table, "cat", "text", 0)
         True
@@ -120,19 +112,21 @@ def choose(table: Table, concept: str, kind: str, seed: int) -> Item:
     return items[random.Random(f"{concept}/{kind}/{seed}").randrange(len(items))]
 
 
-def build_pools(manifest: Manifest, language: str = LANGUAGE) -> list[Pool]:
+def build_pools(manifest: Manifest, language: str = LANGUAGE, modalities: Iterable[str] | None = None) -> list[Pool]:
     """Sort the items of a manifest into the pools ``seen`` and ``held-out``; a pool without concepts is left out.
 
     Args:
         manifest: What to evaluate on.
         language: The language of the captions; speech in another one becomes the kind ``other speech``.
+        modalities: Those that the model takes; others are not asked about. None takes all of the manifest.
 
     Raises:
         InputError: no concept is in any pool, or no row has an image.
     """
     if not any(row.image for row in manifest.rows):
         raise InputError(f"{manifest.folder}: no row has an image, and images are what is judged")
-    items = list(_items(manifest, language))
+    wanted = manifest.modalities if modalities is None else set(modalities)
+    items = [item for item in _items(manifest, language) if item.modality in wanted]
     held_out = _table(item for item in items if item.split == CONCEPT_SPLIT)
     trained = _table(item for item in items if item.split in TRAINED_SPLITS)
     unseen = [item for item in items if item.split in HELD_OUT_SPLITS.get(item.kind, ()) and item.concept in trained]
@@ -160,11 +154,10 @@ def _table(items: Iterable[Item]) -> Table:
 
 def _items(manifest: Manifest, language: str) -> Iterable[Item]:
     for row in _text_rows(manifest.rows):
-        yield Item(row.concept, "text", f"{row.id}/text", row.text[0], row.split, row.text[0])
+        yield Item(row.concept, "text", "text", f"{row.id}/text", row.text[0], row.split, row.text[0])
     for row in manifest.rows:
-        for modality in ("image", "sketch", "audio"):
-            if modality in row.media:
-                yield _media_item(manifest, row, modality, _kind(row, modality, language))
+        for modality in row.media:
+            yield _media_item(manifest, row, modality, _kind(row, modality, language))
 
 
 def _text_rows(rows: Sequence[Row]) -> Iterable[Row]:
@@ -193,4 +186,4 @@ def _kind(row: Row, modality: str, language: str) -> str:
 
 def _media_item(manifest: Manifest, row: Row, modality: str, kind: str) -> Item:
     caption = row.text[0] if row.text else row.concept
-    return Item(row.concept, kind, f"{row.id}/{modality}", manifest.path(row, modality), row.split, caption)
+    return Item(row.concept, kind, modality, f"{row.id}/{modality}", manifest.path(row, modality), row.split, caption)

@@ -31,7 +31,8 @@ def draw_sheet(made: Made, file: Path, rows: int = 12) -> None:
         drawn = [load_sketch(prompts.given["sketch"][n].value) for n in shown]
         columns.append(("sketch given", drawn))
     names = {PRIOR: "with the prior", DIRECT: "without the prior", OWN: "real, decoded"}
-    columns += [(names[variant], [made.images[variant][n] for n in shown]) for variant in (PRIOR, DIRECT)]
+    made_of_prompts = [variant for variant in (PRIOR, DIRECT) if variant in made.images]
+    columns += [(names[variant], [made.images[variant][n] for n in shown]) for variant in made_of_prompts]
     columns.append(("real image", [load_image(prompts.real[n].value) for n in shown]))
     columns.append((names[OWN], [made.images[OWN][n] for n in shown]))
     labels = [_label(made, n) for n in shown]
