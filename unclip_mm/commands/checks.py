@@ -56,17 +56,6 @@ def real_number(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
-def check_text(option: str, text: str) -> str:
-    """The text as given, once it is known to have words that can be encoded."""
-    if not text.strip():
-        raise InputError(f"{option}: the text is empty; give some words")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{option}: the text is not valid UTF-8; check the terminal's encoding") from None
-    return text
-
-
 def as_path(option: str, name: str) -> Path:
     """A name as a path, with ``~`` expanded."""
     if not name or "\0" in name:
@@ -75,27 +64,6 @@ def as_path(option: str, name: str) -> Path:
         return Path(name).expanduser()
     except RuntimeError as error:
         raise InputError(f"{option}: {printable(name)} cannot be used ({error})") from None
-
-
-def check_file(option: str, name: str) -> Path:
-    """The path of a file that exists, is not empty and can be read."""
-    path = as_path(option, name)
-    shown = printable(name)
-    try:
-        if path.is_dir():
-            raise InputError(f"{option}: {shown} is a folder; give a file")
-        if path.exists() and not path.is_file():
-            raise InputError(f"{option}: {shown} is not a regular file; give a file")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise InputError(f"{option}: {shown} is empty; give a file with something in it")
-    except FileNotFoundError:
-        raise InputError(f"{option}: there is no file {shown}; give the path of an existing file") from None
-    except OSError as error:
-        raise InputError(
-            f"{option}: {shown} cannot be read ({error.strerror or error}); give a readable file"
-        ) from None
-    return path
 
 
 def parse_weights(value: str, given: Iterable[str] | None) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 from unclip_mm import __version__
 from unclip_mm.checkpoints import find_checkpoint
 from unclip_mm.commands.checks import as_path, check_writable, make_folder, printable
-from unclip_mm.commands.prompt import add_common_options, add_prompt_options, check_prompt
+from unclip_mm.commands.prompt import add_common_options, add_prompt_options, read_prompt
 from unclip_mm.errors import InputError
 
 EXAMPLES = """examples:
@@ -43,15 +43,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from unclip_mm.commands import loading
 
-    prompt = check_prompt(args)
+    prompt = read_prompt(args)
     if not prompt.values:
         raise InputError("nothing to embed; give --text, --audio, --sketch or --image")
     path = _output_path(args.output)
     find_checkpoint(args.checkpoint)
 
-    media = loading.load_prompt(prompt)
+    media = loading.check_prompt(prompt)
     pipeline = loading.load_pipeline(args.checkpoint)
-    embeddings = loading.encode_prompt(pipeline, media, prompt.rows)
+    embeddings = loading.encode(pipeline, media, prompt.rows)
     described = [prompt.describe(row) for row in range(prompt.rows)]
     metadata = {"model": args.checkpoint, "version": __version__, "prompts": json.dumps(described)}
     make_folder(path)

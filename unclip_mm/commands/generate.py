@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from unclip_mm import __version__
 from unclip_mm.checkpoints import find_checkpoint
 from unclip_mm.commands.checks import (
     MODALITIES,
-    check_file,
+    as_path,
     make_folder,
     numbered_paths,
     parse_weights,
@@ -25,8 +26,9 @@ from unclip_mm.commands.prompt import (
     Prompt,
     add_common_options,
     add_prompt_options,
-    check_negative,
-    check_prompt,
+    option,
+    read_negative,
+    read_prompt,
 )
 from unclip_mm.errors import InputError
 
@@ -93,74 +95,94 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         The result as plain values: model, settings and a list of pictures with path, seed and prompt.
     """
     from unclip_mm.commands import loading
+    from unclip_mm.png import save_png
 
-    prompt = check_prompt(args)
-    stored = _stored_embeddings(args, prompt)
-    negative = check_negative(args)
-    weights = parse_weights(args.weights, None if stored else prompt.values) if args.weights is not None else None
+    prompt = read_prompt(args)
+    _check_sources(args, prompt)
+    negative = read_negative(args)
+    weights = parse_weights(args.weights, prompt.values or None) if args.weights is not None else None
     path = picture_path(args.output)
     find_checkpoint(args.checkpoint)
+    media = loading.check_prompt(prompt)
+    call = {
+        f"negative_{name}": loading.check_media(name, value, f"--negative-{name}") for name, value in negative.items()
+    }
+    embeddings = _stored_embeddings(args.embeddings) if args.embeddings is not None else None
+    if embeddings is not None:
+        prompt = Prompt({"embeddings": [f"{args.embeddings} row {row}" for row in range(len(embeddings))]})
 
-    embeddings = loading.load_embeddings(stored) if stored else None
-    media = loading.load_prompt(prompt)
-    negative_media = {f"negative_{name}": loading.load_media(name, value) for name, value in negative.items()}
     pipeline = loading.load_pipeline(args.checkpoint)
     started = time.perf_counter()
-    if embeddings is None:
-        embeddings = loading.encode_prompt(pipeline, media, prompt.rows)
-    if stored:
-        prompt = Prompt({"embeddings": [f"{stored.name} row {row}" for row in range(len(embeddings))]})
-
-    call = {**_given_settings(args), **negative_media, "weights": weights, "use_prior": not args.no_prior}
+    call |= {**_given_settings(args), "weights": weights, "use_prior": not args.no_prior}
     facts = {
         "model": args.checkpoint,
         "weights": weights,
-        "negative": {name: value if name == "text" else Path(value).name for name, value in negative.items()},
+        "negative": Prompt({name: [value] for name, value in negative.items()}).describe(0),
         "use_prior": not args.no_prior,
         **_settings(args, pipeline),
         "version": __version__,
     }
     pictures = []
-    jobs = _plan(len(embeddings), args, path)
-    for start in range(0, len(jobs), loading.BATCH_SIZE):
-        batch = jobs[start : start + loading.BATCH_SIZE]
-        for job, image in zip(batch, _make(pipeline, embeddings, batch, call), strict=True):
+    for batch in batches(plan(prompt.rows, args.num_images, args.seed, path), args.num_images, loading.BATCH_SIZE):
+        rows = list(dict.fromkeys(job.row for job in batch))
+        source = loading.rows_of(media, rows) if embeddings is None else {"embeddings": embeddings.rows(rows)}
+        seeds = [job.seed for job in batch]
+        images = pipeline(**source, **call, num_images_per_prompt=len(batch) // len(rows), seeds=seeds).images
+        for job, image in zip(batch, images, strict=True):
             described = prompt.describe(job.row)
-            _save(image, job, {"prompt": described, "seed": job.seed, **facts})
+            make_folder(job.path)
+            save_png(image, job.path, {"prompt": described, "seed": job.seed, **facts})
             pictures.append({"path": str(job.path), "seed": job.seed, "prompt": described})
             if not args.json:
                 print(f"{printable(job.path)}  seed {job.seed}", flush=True)
     return {**facts, "seconds": round(time.perf_counter() - started, 3), "pictures": pictures}
 
 
-def _stored_embeddings(args: argparse.Namespace, prompt: Prompt) -> Path | None:
-    if args.embeddings is None:
-        if not prompt.values:
-            raise InputError(
-                "nothing to make a picture from; give --text, --audio, --sketch or --image, or --embeddings"
-            )
-        return None
-    if prompt.values:
-        raise InputError(
-            f"--embeddings: cannot be joined with --{next(iter(prompt.values))}; embed both and mix them in Python"
-        )
-    return check_file("--embeddings", args.embeddings)
+def plan(rows: int, num_images: int, seed: int | None, path: Path) -> list[Job]:
+    """Every picture to make, prompt by prompt; seeds count up from the first, which is drawn if it is not given.
 
-
-def _plan(rows: int, args: argparse.Namespace, path: Path) -> list[Job]:
+    Example:
+        >>> [(job.row, job.seed, str(job.path)) for job in plan(2, 1, 7, Path("a.png"))]
+        [(0, 7, 'a-1.png'), (1, 8, 'a-2.png')]
+    """
     import secrets
 
-    count = rows * args.num_images
-    first = secrets.randbelow(2**31) if args.seed is None else args.seed
-    paths = numbered_paths(path, count)
-    return [Job(index // args.num_images, first + index, paths[index]) for index in range(count)]
+    first = secrets.randbelow(2**31) if seed is None else seed
+    paths = numbered_paths(path, rows * num_images)
+    return [Job(index // num_images, first + index, path) for index, path in enumerate(paths)]
 
 
-def _make(
-    pipeline: UnCLIPMultimodalPipeline, embeddings: Embeddings, batch: list[Job], call: dict[str, Any]
-) -> list[Any]:
-    rows = embeddings.rows([job.row for job in batch])
-    return list(pipeline(embeddings=rows, seeds=[job.seed for job in batch], **call).images)
+def batches(jobs: list[Job], num_images: int, size: int) -> Iterator[list[Job]]:
+    """Cut the jobs into batches: several prompts of one picture each, or one prompt with several pictures.
+
+    Example:
+        >>> [len(batch) for batch in batches(plan(3, 5, 0, Path("a.png")), 5, 4)]
+        [4, 1, 4, 1, 4, 1]
+    """
+    group = len(jobs) if num_images == 1 else num_images
+    for first in range(0, len(jobs), group):
+        for start in range(first, first + group, size):
+            yield jobs[start : min(start + size, first + group)]
+
+
+def _check_sources(args: argparse.Namespace, prompt: Prompt) -> None:
+    if args.embeddings is None and not prompt.values:
+        raise InputError("nothing to make a picture from; give --text, --audio, --sketch or --image, or --embeddings")
+    if args.embeddings is not None and prompt.values:
+        other = option(next(iter(prompt.values)))
+        raise InputError(f"--embeddings: cannot be joined with {other}; embed both and mix them in Python")
+
+
+def _stored_embeddings(name: str) -> Embeddings:
+    from unclip_mm.inputs.files import readable_path
+
+    path = readable_path(as_path("--embeddings", name), f"--embeddings {printable(name)}")
+    from unclip_mm.embeddings import Embeddings
+
+    embeddings = Embeddings.load(path)
+    if not len(embeddings):
+        raise InputError(f"--embeddings: {printable(name)} has no rows; give at least one")
+    return embeddings
 
 
 def _given_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -176,13 +198,3 @@ def _settings(args: argparse.Namespace, pipeline: UnCLIPMultimodalPipeline) -> d
     """The settings in force: what was given, else the pipeline's own default."""
     given = _given_settings(args)
     return {name: given[name] if given[name] is not None else pipeline.config.get(name) for name in SETTINGS}
-
-
-def _save(image: Any, job: Job, metadata: dict[str, Any]) -> None:
-    from unclip_mm.png import save_png
-
-    make_folder(job.path)
-    try:
-        save_png(image, job.path, metadata)
-    except OSError as error:
-        raise InputError(f"--output: {printable(job.path)} cannot be written ({error.strerror or error})") from None

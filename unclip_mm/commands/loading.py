@@ -1,47 +1,74 @@
-"""What the commands share once they run: media, the pipeline, embeddings. Imports torch and the pipeline lazily."""
+"""What the commands share once they run: checked media and the pipeline. torch is imported with the pipeline only."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unclip_mm import inputs
 from unclip_mm.checkpoints import is_bundled
-from unclip_mm.errors import CheckpointError, InputError, UnclipError
+from unclip_mm.commands.checks import MODALITIES, as_path
+from unclip_mm.commands.prompt import Prompt, option
+from unclip_mm.errors import CheckpointError, UnclipError
 
 if TYPE_CHECKING:
-    from unclip_mm.commands.prompt import Prompt
     from unclip_mm.embeddings import Embeddings
     from unclip_mm.pipeline import UnCLIPMultimodalPipeline
 
-BATCH_SIZE = 16
+Media = dict[str, list[Any]]
+"""Modality -> one checked value a row, or one for all rows."""
+
+SAMPLING_RATE = 16_000
+BATCH_SIZE = 32
 """Prompts encoded, and pictures made, at a time: bounds the memory; results do not depend on it."""
 
 
-def load_media(modality: str, value: str) -> Any:
-    """One prompt value, decoded: a text, samples at 16 kHz, or a picture.
+def check_media(modality: str, value: str, called: str) -> Any:
+    """Check one prompt value by decoding it, which needs no model.
+
+    Args:
+        modality: text, audio, sketch, image, or one of the model's own, which is a vector or a sequence.
+        value: the text, or the name of a file.
+        called: what an error calls a text; a file is called by its name.
+
+    Returns:
+        What the pipeline is given: a text or a path as it is, sounds as ``(rate, samples)``.
 
     Raises:
-        InputError: the file is not what the modality needs, is silent, blank, too long or too large.
+        InputError: the text is blank; the file is missing, damaged, silent, blank, too long or too large.
     """
-    from unclip_mm import inputs
+    if modality == "text":
+        inputs.check_text(value, name=called)
+        return value
+    path = as_path(called, value)
+    if modality == "audio":
+        with _native_messages_hidden():
+            return SAMPLING_RATE, inputs.load_audio(path, sampling_rate=SAMPLING_RATE)
+    {"sketch": inputs.load_sketch, "image": inputs.load_image}.get(modality, inputs.load_vector)(path)
+    return path
 
-    load: dict[str, Callable[[Any], Any]] = {
-        "text": inputs.check_text,
-        "audio": inputs.load_audio,
-        "sketch": inputs.load_sketch,
-        "image": inputs.load_image,
+
+def check_prompt(prompt: Prompt) -> Media:
+    """All values of a prompt, checked as by :func:`check_media`."""
+    return {
+        modality: [check_media(modality, value, option(modality)) for value in values]
+        for modality, values in prompt.values.items()
     }
-    with _native_messages_hidden():
-        return load[modality](value)
 
 
-def load_prompt(prompt: Prompt) -> dict[str, list[Any]]:
-    """All values of a prompt, decoded."""
-    return {modality: [load_media(modality, value) for value in values] for modality, values in prompt.values.items()}
+def rows_of(media: Media, rows: Sequence[int]) -> dict[str, Any]:
+    """Some rows of a prompt as the pipeline takes them; values that were given once are repeated.
+
+    Example:
+        >>> rows_of({"text": ["a cat", "a dog"], "imu": ["walk.npy"]}, [1, 1])
+        {'text': ['a dog', 'a dog'], 'inputs': {'imu': ['walk.npy', 'walk.npy']}}
+    """
+    chosen = {name: [values[row if len(values) > 1 else 0] for row in rows] for name, values in media.items()}
+    others = {name: chosen.pop(name) for name in set(chosen) - set(MODALITIES)}
+    return {**chosen, "inputs": others} if others else chosen
 
 
 def load_pipeline(checkpoint: str) -> UnCLIPMultimodalPipeline:
@@ -69,35 +96,14 @@ def load_pipeline(checkpoint: str) -> UnCLIPMultimodalPipeline:
     return pipeline
 
 
-def encode_prompt(pipeline: UnCLIPMultimodalPipeline, media: dict[str, list[Any]], rows: int) -> Embeddings:
-    """Embeddings ``(rows, M, D)`` of a decoded prompt; values that were given once are repeated."""
+def encode(pipeline: UnCLIPMultimodalPipeline, media: Media, rows: int) -> Embeddings:
+    """Embeddings ``(rows, M, D)`` of a checked prompt, a batch at a time."""
     from unclip_mm.embeddings import Embeddings
 
-    parts = []
-    for start in range(0, rows, BATCH_SIZE):
-        count = min(BATCH_SIZE, rows - start)
-        batch = {
-            modality: values[start : start + count] if len(values) > 1 else values * count
-            for modality, values in media.items()
-        }
-        parts.append(pipeline.encode(**batch))
-    return parts[0] if len(parts) == 1 else Embeddings.cat(parts)
-
-
-def load_embeddings(path: Path) -> Embeddings:
-    """Embeddings from a file that ``unclip-mm embed`` wrote.
-
-    Raises:
-        InputError: the file is damaged, of another kind, or holds vectors that are no embeddings.
-    """
-    from unclip_mm.embeddings import Embeddings
-
-    try:
-        return Embeddings.load(path)
-    except UnclipError:
-        raise
-    except Exception as error:
-        raise InputError(f"--embeddings: {path} cannot be read ({first_line(error)}); give a file from embed") from None
+    starts = range(0, rows, BATCH_SIZE)
+    return Embeddings.cat(
+        [pipeline.encode(**rows_of(media, range(start, min(start + BATCH_SIZE, rows)))) for start in starts]
+    )
 
 
 def first_line(error: BaseException) -> str:

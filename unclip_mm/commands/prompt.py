@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from unclip_mm.checkpoints import DEFAULT_CHECKPOINT
-from unclip_mm.commands.checks import MODALITIES, check_file, check_text
+from unclip_mm.commands.checks import MODALITIES, printable
 from unclip_mm.errors import InputError
 
 HELP = {
@@ -43,11 +43,18 @@ class Prompt(NamedTuple):
 
 
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--text``, ``--audio``, ``--sketch`` and ``--image``; each may be repeated to make a batch."""
+    """Add ``--text``, ``--audio``, ``--sketch``, ``--image`` and ``--input NAME=FILE``; repeated, they make a batch."""
     group = parser.add_argument_group("prompt", "one or more of these; repeat an option to make a batch")
     for modality in MODALITIES:
         metavar, text = HELP[modality]
         group.add_argument(f"--{modality}", metavar=metavar, action="append", default=[], help=text)
+    group.add_argument(
+        "--input",
+        metavar="NAME=FILE",
+        action="append",
+        default=[],
+        help="another modality of your own model: a .npy or .safetensors file with a vector or a sequence",
+    )
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -67,35 +74,39 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_prompt(args: argparse.Namespace) -> Prompt:
-    """The prompt on the command line, every text and file checked as far as possible without decoding it.
+def read_prompt(args: argparse.Namespace) -> Prompt:
+    """The prompt on the command line.
 
     Raises:
-        InputError: an empty text, a missing, empty or unreadable file, or counts that do not fit together.
+        InputError: the options were repeated a number of times that does not fit together, or ``--input`` is no pair.
     """
-    values: dict[str, list[str]] = {}
-    for modality in MODALITIES:
-        given = getattr(args, modality)
-        if given:
-            values[modality] = [_check_value(modality, f"--{modality}", value) for value in given]
+    values = {modality: list(getattr(args, modality)) for modality in MODALITIES if getattr(args, modality)}
+    for pair in args.input:
+        name, equals, file = pair.partition("=")
+        if not (name.isidentifier() and equals and file):
+            raise InputError(f"--input: {printable(pair)!r} is not NAME=FILE; write for example imu=walk.npy")
+        if name in MODALITIES:
+            raise InputError(f"--input: {name} has an option of its own; give it with --{name}")
+        values.setdefault(name, []).append(file)
     prompt = Prompt(values)
     for modality, given in values.items():
         if len(given) not in (1, prompt.rows):
-            raise InputError(
-                f"--{modality}: given {len(given)} times beside {prompt.rows} of another input; give as many or one"
-            )
+            times = f"given {len(given)} times beside {prompt.rows} of another input"
+            raise InputError(f"{option(modality)}: {times}; give as many or one")
     return prompt
 
 
-def check_negative(args: argparse.Namespace) -> dict[str, str]:
-    """What the picture should be led away from, by modality."""
-    found: dict[str, str] = {}
-    for modality in MODALITIES:
-        value: Any = getattr(args, f"negative_{modality}")
-        if value is not None:
-            found[modality] = _check_value(modality, f"--negative-{modality}", value)
-    return found
+def option(modality: str) -> str:
+    """The option that a modality is given with.
+
+    Example:
+        >>> option("text"), option("imu")
+        ('--text', '--input imu')
+    """
+    return f"--{modality}" if modality in MODALITIES else f"--input {modality}"
 
 
-def _check_value(modality: str, option: str, value: str) -> str:
-    return check_text(option, value) if modality == "text" else str(check_file(option, value))
+def read_negative(args: argparse.Namespace) -> dict[str, str]:
+    """What the pictures are to be led away from, by modality."""
+    given = {modality: getattr(args, f"negative_{modality}") for modality in MODALITIES}
+    return {modality: value for modality, value in given.items() if value is not None}
