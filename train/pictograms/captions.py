@@ -11,10 +11,17 @@ MASS = set(
     clothing coffee confetti corn dry feet fire flour fog food fruit fudge garlic ginger golf grass gum hair ham
     hockey honey ice jam jelly jewellery jewelry judo juice knitting lava lemonade lettuce lightning luggage meat
     milk money music pain people pottery rain rice rowing sailing sake salt sand sauce scissors smoke snow soup
-    spaghetti spinach steam sugar sushi swimwear tea teeth tennis toast underwear water wind wine wood wool yoghurt
+    spaghetti spinach steam sugar sushi swimwear tea teeth tennis toast underwear water wind wine wood wool yoga yoghurt
     """.split()  # noqa: SIM905
 )
 """Last words of labels that take no article."""
+
+SINGULAR = {"atlas", "canvas", "christmas", "claus", "gas", "lens", "species"}
+"""Words that end like plurals and are none."""
+PLURAL = {"two", "three", "four", "five", "several", "half", "women", "men", "people", "children"}
+"""First words that take no article."""
+THINGS = {"building", "ceiling", "drawing", "king", "painting", "ring", "sling", "string", "wedding", "wing"}
+"""Words in -ing that are things; others are doings and take no article."""
 
 _ARTICLE = re.compile(r"^(an?|some|the|our|my|your) ", re.IGNORECASE)
 
@@ -64,13 +71,14 @@ def with_article(label: str) -> str:
     """
     head = re.split(r" (?:of|with|in|on|and|for|from|over|without) ", label)[0]
     last = head.split(" ")[-1].lower()
-    plural = last.endswith("s") and not last.endswith(("ss", "us", "is", "as", "os")) and last not in {"lens", "bus"}
-    counted = label.split(" ")[0].lower() in {"two", "three", "four", "five", "several", "half"}
-    if plural or counted or last in MASS or _ARTICLE.match(label) or not label[0].isalpha():
-        return label
+    plural = last.endswith("s") and not last.endswith(("ss", "us", "is")) and last not in SINGULAR
     first = label.split(" ")[0].lower()
-    vowel = first[0] in "aeiou" and not re.match(r"(uni(?!n)|use|eu|one|ufo|uk|us$)", first)
-    return f"{'an' if vowel or first.startswith(('hour', 'honest')) else 'a'} {label}"
+    bare = plural or last in MASS or first in PLURAL or re.search(r"clock$|-thirty$", label)
+    doing = first == last and first.endswith("ing") and first not in THINGS
+    if bare or doing or _ARTICLE.match(label) or not label[0].isalpha():
+        return label
+    vowel = first[0] in "aeiou" and not re.match(r"(uni(?!n)|use|eu|one|ufo|uk|ur|us$)", first)
+    return f"{'an' if vowel or first.startswith(('hour', 'honest', 'x-')) else 'a'} {label}"
 
 
 def unique(label: str, captions: Iterable[str]) -> tuple[str, ...]:

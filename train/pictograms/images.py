@@ -154,7 +154,8 @@ def _row(concept: Concept, picture: Picture, held_style: str | None) -> Row:
         source=picture.source,
         licence=picture.licence,
         category=picture.category,
-        **{picture.modality: path},
+        image=None if sketch else path,
+        sketch=path if sketch else None,
     )
 
 

@@ -71,7 +71,7 @@ def clipart_label(stem: str, title: str, words: frozenset[str]) -> str | None:
     Example:
         >>> clipart_label("ant", "Etiquette Icons", frozenset({"ant"}))
         'ant'
-        >>> clipart_label("cigno_01", "Cigno di spalle", frozenset({"swan"})) is None
+        >>> clipart_label("torre_01", "Torre antica", frozenset({"tower"})) is None
         True
     """
     label = _plain(re.sub(r"_(r|\d+)?$", "", stem) if GENERIC.search(title) else title)

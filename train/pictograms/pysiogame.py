@@ -18,6 +18,7 @@ WORDS = {
     "actions/fell": "falling",
     "actions/post": "posting a letter",
     "actions/tear": "tearing paper",
+    "actions/whisper": "whispering",
     "body/eyebrow": "eyebrows",
     "clothes_n_accessories/tie": "necktie",
     "clothes_n_accessories/zip": "zipper",

@@ -57,7 +57,10 @@ def pictures(archives: Archives) -> Iterator[Picture]:
         caption = english_caption(archives, name)
         label = stamp_label(name, caption)
         sentence = lower_first(clean(re.sub(r" \([^)]*\)", "", caption)))
-        captions = [with_article(label), sentence if len(sentence.split()) <= 16 else ""]
+        captions = [
+            with_article(label),
+            sentence if re.match(r"(an?|some|the) ", sentence) and len(sentence.split()) <= 16 else "",
+        ]
         yield Picture(
             key=f"stamps:{name}",
             label=label,

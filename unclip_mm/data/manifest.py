@@ -20,6 +20,8 @@ MEDIA = ("image", "sketch", "audio")
 """The modalities with files that every manifest may use without declaring them."""
 INFORMATION = ("style", "speaker", "language", "kind", "source", "licence", "category")
 """Text fields that describe a row and are never an input of a model."""
+Declared = Mapping[str, Mapping[str, Any]]
+"""What ``modalities.json`` says: ``{modality: {"type": "vector" | "sequence"}}``."""
 DECLARED_TYPES = ("vector", "sequence")
 DECLARED_ENDINGS = (".npy", ".safetensors")
 
@@ -62,8 +64,7 @@ class Row:
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities that this row has, in the order text, image, sketch, audio, declared ones."""
-        text = ("text",) if self.text else ()
-        return (*text, *self.media)
+        return (*(("text",) if self.text else ()), *self.media)
 
     @property
     def media(self) -> dict[str, str]:
@@ -86,13 +87,12 @@ class Row:
 class Manifest:
     """The rows of a manifest folder.
 
-    The rows are in the order of the file, their paths relative to ``folder``; ``declared`` is what ``modalities.json``
-    says: ``{modality: {"type": "vector" | "sequence"}}``.
+    The rows are in the order of the file, their paths relative to ``folder``.
     """
 
     rows: list[Row]
     folder: Path
-    declared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    declared: Declared = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -158,18 +158,13 @@ def read_manifest(folder: str | Path, *, check_files: bool = True) -> Manifest:
     return Manifest(rows, folder, declared)
 
 
-def write_manifest(
-    folder: str | Path, rows: Iterable[Row], declared: Mapping[str, Mapping[str, Any]] | None = None
-) -> Manifest:
-    """Validate rows and write them as ``metadata.jsonl`` (replaced in one step), with ``modalities.json`` if needed.
+def write_manifest(folder: str | Path, rows: Iterable[Row], declared: Declared | None = None) -> Manifest:
+    """Validate rows and write them as ``metadata.jsonl``, replaced in one step.
 
     Args:
         folder: Made if missing. The media files must be there already.
         rows: At least one row.
         declared: What to write into ``modalities.json``; needed when rows have ``files``.
-
-    Returns:
-        The manifest, as :func:`read_manifest` gives it.
 
     Raises:
         InputError: Names the first bad row by its position, counted from 1. An older manifest then stays as it was.
@@ -193,7 +188,7 @@ def write_manifest(
     return Manifest(rows, folder, declared)
 
 
-def parse_row(line: str, declared: Mapping[str, Mapping[str, Any]] | None = None) -> Row:
+def parse_row(line: str, declared: Declared | None = None) -> Row:
     """Turn one line of ``metadata.jsonl`` into a row.
 
     Raises:
@@ -229,15 +224,10 @@ def parse_row(line: str, declared: Mapping[str, Mapping[str, Any]] | None = None
             raise InputError(f"field {name!r} is {media[name]!r}; a {declared[name]['type']} is a .npy or .safetensors")
     if not text and not media:
         raise InputError(f"row {fields['id']!r} has no modality; give text, image, sketch, audio or a declared one")
-    return Row(
-        id=fields["id"],
-        concept=fields.get("concept", fields["id"]),
-        text=text,
-        split=fields.get("split", "train"),
-        files={name: media[name] for name in declared if name in media},
-        **{name: media[name] for name in MEDIA if name in media},
-        **{name: fields[name] for name in INFORMATION if name in fields},
-    )
+    known: dict[str, Any] = {name: media[name] for name in MEDIA if name in media}
+    known |= {name: fields[name] for name in ("concept", "split", *INFORMATION) if name in fields}
+    files = {name: media[name] for name in declared if name in media}
+    return Row(**({"concept": fields["id"]} | known), id=fields["id"], text=text, files=files)
 
 
 def _check_string(name: str, value: object) -> str:
@@ -261,12 +251,7 @@ def _parse_path(name: str, value: object) -> str:
 
 
 def _checked_row(
-    line: str,
-    declared: Mapping[str, Mapping[str, Any]],
-    seen: dict[str, int],
-    folder: Path | None,
-    where: str,
-    number: int,
+    line: str, declared: Declared, seen: dict[str, int], folder: Path | None, where: str, number: int
 ) -> Row:
     """Parse a line, check that its id is new (``seen`` takes it) and, in a folder, that its files exist."""
     try:
