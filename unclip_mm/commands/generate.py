@@ -68,9 +68,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--output", metavar="FILE-or-DIR", required=True, help="a .png file, or a folder")
     steer = parser.add_argument_group("steering")
-    steer.add_argument(
-        "--weights", metavar="text=0.3,audio=0.7", help="how much each modality counts (default: equally)"
-    )
+    steer.add_argument("--weights", metavar="text=0.3,audio=0.7", help="how much each counts; the rest 0")
     for modality in MODALITIES:
         metavar, _ = HELP[modality]
         steer.add_argument(f"--negative-{modality}", metavar=metavar, help=f"{modality} to lead the picture away from")
