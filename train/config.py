@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import tyro
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -71,10 +73,11 @@ class EncoderConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
     dim: int = 256
     """Dimension D of the shared space."""
-    towers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    towers: tyro.conf.Suppress[dict[str, dict[str, Any]]] = field(default_factory=dict)
     """Modality -> the tower's ``type`` and options."""
     objective: str = "unialign"
-    objective_options: dict[str, Any] = field(default_factory=dict)
+    objective_options: tyro.conf.Suppress[dict[str, Any]] = field(default_factory=dict)
+    """Arguments of the objective, but for the anchor."""
     reconstruction_weight: float = 10.0
     """Weight of predicting the picture from its embedding, which keeps the embedding decodable."""
     reconstruction_width: int = 256
@@ -83,6 +86,8 @@ class EncoderConfig:
     """Longest stretch of a sequence that is trained on at a time (2 s of audio)."""
     only: tuple[str, ...] = ()
     """Train just these towers, into the space of the exported encoder."""
+    anchor: str = "image"
+    """The modality that every row of a batch has, and that the objective's ``anchor`` names if it takes one."""
     embedding_noise: float = 0.15
     """Noise on the embedding before the reconstruction, in units of its standard deviation."""
 

@@ -71,7 +71,7 @@ def compute(
             features = encoder.features(modality, tensors)
         for name, values in _compact(features).items():
             parts[name].append(values)
-    return ModalityCache({name: torch.cat(values) for name, values in parts.items()}, [inputs[i].about for i in order])
+    return ModalityCache({name: _join(values) for name, values in parts.items()}, [inputs[i].about for i in order])
 
 
 def _by_length(inputs: list[Item]) -> list[int]:
@@ -93,6 +93,16 @@ def _compact(features: dict[str, Tensor]) -> dict[str, Tensor]:
         name: pixels_to_bytes(values) if name == "pixels" else values.half() if values.is_floating_point() else values
         for name, values in features.items()
     }
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    """Put batches end to end; where a trainable tower's inputs differ in length, the shorter ones are padded with 0."""
+    longest = [max(part.shape[axis] for part in parts) for axis in range(1, parts[0].ndim)]
+    if parts[0].ndim < 2 or all(list(part.shape[1:]) == longest for part in parts):
+        return torch.cat(parts)
+    padding = [[n - size for n, size in zip(longest, part.shape[1:], strict=True)] for part in parts]
+    flat = [[value for n in reversed(pads) for value in (0, n)] for pads in padding]
+    return torch.cat([torch.nn.functional.pad(part, pads) for part, pads in zip(parts, flat, strict=True)])
 
 
 def main(

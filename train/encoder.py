@@ -9,6 +9,9 @@ towers stay as they are, and decoders trained on the space stay valid.
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +23,7 @@ from unclip_mm.data.cache import ConceptPools, ModalityCache
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.encoder import MultimodalEncoder, aligned_part, build_encoder
 from unclip_mm.metrics import recall_at_k
-from unclip_mm.objectives import build_objective
+from unclip_mm.objectives import OBJECTIVES, build_objective
 from unclip_mm.towers import Features
 
 Batch = dict[str, tuple[Features, Tensor]]
@@ -58,7 +61,7 @@ class EncoderLoss(nn.Module):
     def __init__(self, config: EncoderConfig, encoder: MultimodalEncoder, image_size: int):
         super().__init__()
         self.encoder, self.config = encoder, config
-        self.objective = build_objective(config.objective, **config.objective_options)
+        self.objective = build_objective(config.objective, **anchored(config))
         self.reconstruction = Reconstruction(
             encoder.image_embedding_dim, image_size, config.reconstruction_width, config.reconstruction_depth
         )
@@ -82,6 +85,12 @@ class EncoderLoss(nn.Module):
             self.config.reconstruction_weight * (predicted - batch["image"][0]["pixels"]).square().mean()
         )
         return losses
+
+
+def anchored(config: EncoderConfig) -> dict[str, Any]:
+    """Return the objective's options, with the anchor where it takes one."""
+    takes_anchor = "anchor" in inspect.signature(OBJECTIVES[config.objective]).parameters
+    return {**config.objective_options, **({"anchor": config.anchor} if takes_anchor else {})}
 
 
 class Batches:
@@ -177,7 +186,7 @@ def start_encoder(stage: Stage[EncoderConfig]) -> MultimodalEncoder:
 def main() -> None:
     """Train and export to ``RUN/export/encoder``."""
     stage: Stage[EncoderConfig] = parse_stage("encoder", __doc__)
-    config, anchor = stage.config, stage.config.objective_options.get("anchor", "image")
+    config, anchor = stage.config, stage.config.anchor
     caches = stage.caches(*([anchor, *config.only] if config.only else []))
     encoder = start_encoder(stage)
     model = EncoderLoss(config, encoder, stage.recipe.image_size)

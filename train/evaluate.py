@@ -64,6 +64,8 @@ class Options:
     """Guidance of the prior; the pipeline's default if not given."""
     generation: bool = True
     """Also generate and judge images; retrieval alone takes a few minutes and needs no judge."""
+    resolution: int = RESOLUTION
+    """Pixels a side at which the judge looks; figures of different resolutions cannot be compared."""
     language: str = LANGUAGE
     """The language of the captions: speech in other languages is counted apart."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
@@ -123,8 +125,8 @@ def judge_images(
         return list(pipe(inputs=inputs, seeds=list(noise), use_prior=prior, **sampling).images)
 
     size = pipe.config.image_size
-    judge = Judge.from_archives(options.archives or options.data / "archives", RESOLUTION, size, options.device)
-    cache = options.data / f"judge-{size}-{RESOLUTION}.safetensors"
+    judge = Judge.from_archives(options.archives or options.data / "archives", options.resolution, size, options.device)
+    cache = options.data / f"judge-{size}-{options.resolution}.safetensors"
     gallery = real_features(lambda files: judge.features_of_files(files, cache), real)
 
     def keep(pool: Pool, made: Made) -> None:
@@ -135,7 +137,7 @@ def judge_images(
         make, judge.features_of_images, gallery, pools, options.concepts, seeds, keep=keep, prior=pipe.prior is not None
     )
     return {
-        "judge": {"network": PACKAGE, "resolution": RESOLUTION, "picture_size": size, "gallery": len(real)},
+        "judge": {"network": PACKAGE, "resolution": options.resolution, "picture_size": size, "gallery": len(real)},
         "generation": over_seeds(records, GENERATION_KEYS),
     }
 

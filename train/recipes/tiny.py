@@ -56,7 +56,6 @@ TINY = Recipe(
             "sketch": {"type": "vision", "backbone": vit(32, 2, 1, 32) | {"num_attention_heads": 2}},
         },
         objective="unialign",
-        objective_options={"anchor": "image"},
         reconstruction_width=32,
         reconstruction_depth=1,
     ),

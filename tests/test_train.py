@@ -1,0 +1,113 @@
+"""The training scripts, for real and briefly: every stage of the tiny recipe, and a run that is killed and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+STAGES = ("autoencoder", "encoder", "prior", "decoder")
+
+
+def command(stage: str, run: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", f"train.{stage}", "--recipe", "tiny", "--run", str(run), *options]
+
+
+def train(stage: str, run: Path, *options: str) -> None:
+    done = subprocess.run(command(stage, run, *options), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def losses(run: Path, stage: str) -> dict[int, dict[str, float]]:
+    """The logged losses by step; a step logged twice (before and after a resume) must say the same twice."""
+    found: dict[int, dict[str, float]] = {}
+    for line in (run / stage / "log.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        values = {name: value for name, value in entry.items() if name.endswith("_loss")}
+        if values:
+            assert found.setdefault(entry["step"], values) == values
+    return found
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the tiny recipe with every stage trained for a few steps."""
+    from unclip_mm.data.synthetic import make_synthetic_world
+
+    run = tmp_path_factory.mktemp("tiny")
+    make_synthetic_world(run / "data", image_size=32, variations=1)
+    done = subprocess.run(
+        command("embed", run, "--data", str(run / "data")), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for stage in STAGES:
+        train(stage, run, "--loop.steps", "6", "--loop.log-every", "1", "--loop.validate-every", "3")
+    return run
+
+
+def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None:
+    done = subprocess.run(
+        command("assemble", tiny_run, "--output", str(tiny_run / "pipeline")), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    from unclip_mm import UnCLIPMultimodalPipeline
+
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(tiny_run / "pipeline")
+    pipe.set_progress_bar_config(disable=True)
+    assert pipe(text="a red circle", seeds=0).images[0].size == (32, 32)
+    for stage in STAGES:
+        logged = losses(tiny_run, stage)
+        assert sorted(logged) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_tower_trains_alone_and_leaves_the_others_as_they_were(tiny_run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    import torch
+
+    from unclip_mm import MultimodalEncoder
+
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    before = MultimodalEncoder.from_pretrained(run / "export" / "encoder").state_dict()
+    train("encoder", run, "--only", "audio", "--loop.steps", "3", "--loop.validate-every", "3")
+    after = MultimodalEncoder.from_pretrained(run / "export" / "encoder").state_dict()
+    changed = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"audio"}
+
+
+def test_a_killed_run_goes_on_to_the_same_losses(tiny_run: Path, tmp_path: Path) -> None:
+    options = ("--loop.steps", "25", "--loop.log-every", "1", "--loop.validate-every", "100", "--loop.save-minutes", "0")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for run in (whole, broken):
+        run.mkdir()
+        (run / "cache").symlink_to(tiny_run / "cache")
+        (run / "export").symlink_to(tiny_run / "export")
+    train("prior", whole, *options)
+    log = broken / "prior" / "log.jsonl"
+    process = subprocess.Popen(command("prior", broken, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and not (log.is_file() and len(log.read_text().splitlines()) >= 5):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    interrupted = max(losses(broken, "prior"))
+    assert 5 <= interrupted < 25
+    train("prior", broken, *options)
+    assert losses(broken, "prior") == losses(whole, "prior")
+
+
+def test_a_wrong_recipe_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "train.prior", "--recipe", "none"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == [
+        "train.prior: error: recipe 'none': not known; give one of tiny, pictograms"
+    ]
