@@ -95,7 +95,7 @@ def _decode(file: Path | BytesIO, name: str) -> tuple[int, np.ndarray]:
     if not head.startswith(_HEADS) and not (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0):
         raise InputError(f"{name}: is not a sound that can be read; {_GOOD_SOUND}")
     try:
-        with soundfile.SoundFile(file if isinstance(file, BytesIO) else os.fspath(file)) as sound:
+        with soundfile.SoundFile(_Seekable(file.getvalue()) if isinstance(file, BytesIO) else os.fspath(file)) as sound:
             rate, channels, frames = sound.samplerate, sound.channels, sound.frames
             _check_rate(rate, name)
             if channels > MAX_CHANNELS:
@@ -112,6 +112,16 @@ def _decode(file: Path | BytesIO, name: str) -> tuple[int, np.ndarray]:
         raise InputError(f"{name}: is damaged or not a sound that can be read ({why}); {_GOOD_SOUND}") from error
     _check_whole(len(samples), int(0.9 * frames), rate, name)  # the length of an MP3 may be an estimate
     return rate, samples
+
+
+class _Seekable(BytesIO):
+    """Bytes as a file in which a wrong seek, as damaged headers ask for, stays where it is, as the decoder expects."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
 
 
 def _promised(header: str, frames: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
@@ -105,8 +107,7 @@ def open_image(source: object, *, name: str = "image") -> Image.Image:
     file = readable(source, name)
     Image.init()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with _warnings_settled():
             opened = Image.open(file, formats=[form for form in IMAGE_FORMATS if form in Image.OPEN])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"{name}: has more than {MAX_PIXELS:,} pixels; make it smaller") from None
@@ -126,13 +127,23 @@ def _decode_image(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise InputError(f"{name}: has 32-bit pixels, whose range is not known; save it with 8 or 16 bits")
     try:
-        image.load()
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):
-            image = _from_16_bit(image)
-        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+        with _warnings_settled():
+            image.load()
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):
+                image = _from_16_bit(image)
+            return image.convert("RGBA" if image.has_transparency_data else "RGB")
     except Exception as error:  # whatever damaged data makes the format's reader raise
         raise InputError(f"{name}: is damaged or cut short ({reason(error)}); {_GOOD_IMAGE}") from error
+
+
+@contextmanager
+def _warnings_settled() -> Iterator[None]:
+    """Too many pixels are an error; what Pillow has to say of odd tags beside the pixels is of no use to anybody."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
