@@ -19,6 +19,7 @@ HELD_OUT_SPLITS: Mapping[str, frozenset[str]] = {
     "sketch": frozenset({"test_sketch"}),
     "speech": frozenset({"test_speaker"}),
     "other speech": frozenset({"test_speaker", "test_language"}),
+    "sound": frozenset({"test_sound"}),
 }
 """The splits of seen concepts that a kind is tested on; a kind that is not listed has no held-out items."""
 TRAINED_SPLITS = frozenset({"train", "validation"})

@@ -1,0 +1,91 @@
+"""Draw the sheets of the README: ``python -m train.showcase --data data/pictograms --output docs/pictures``.
+
+Everyday words, chosen before any picture was seen, and held-out voices, sounds, sketches and images, chosen by hash: what
+was given on the left, and what was made of it, a column a seed. Nothing is picked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import tyro
+from PIL import Image
+
+from train.evaluation.sheets import draw_grid
+from unclip_mm.data.manifest import Manifest, Row, read_manifest
+from unclip_mm.errors import UnclipError
+from unclip_mm.inputs import load_image, load_sketch
+from unclip_mm.pipeline import UnCLIPMultimodalPipeline
+
+WORDS = ("a red apple", "cat", "car", "house", "tree", "banana", "fish", "flower", "guitar", "soccer ball", "umbrella")
+"""The README's example and ten everyday words."""
+HELD_OUT = {
+    "voice": ("audio", "test_speaker", "speech"),
+    "sound": ("audio", "test_sound", "sound"),
+    "sketch": ("sketch", "test_sketch", None),
+    "image": ("image", "test_style", None),
+}
+"""Sheet -> modality, split and kind of its rows."""
+
+
+def choose_rows(manifest: Manifest, modality: str, split: str, kind: str | None, count: int) -> list[Row]:
+    """Return rows of different concepts, in an order that depends on nothing but their names."""
+    rows = manifest.select(modality=modality, split=split, **({"kind": kind} if kind else {}))
+    rows = [row for row in rows if row.language in (None, "en")]
+    ordered = sorted(rows, key=lambda row: blake2b(row.id.encode(), digest_size=8).digest())
+    return list({row.concept: row for row in reversed(ordered)}.values())[-count:]
+
+
+def draw(
+    pipe: UnCLIPMultimodalPipeline,
+    labels: Sequence[str],
+    given: dict[str, list[Any]],
+    seeds: int,
+    use_prior: bool = True,
+) -> Image.Image:
+    """Draw one sheet: labels, the picture or drawing that was given, and one column a seed."""
+    columns: list[tuple[str, Sequence[Image.Image]]] = []
+    if "sketch" in given:
+        columns.append(("given", [load_sketch(source) for source in given["sketch"]]))
+    if "image" in given:
+        columns.append(("given", [load_image(source) for source in given["image"]]))
+    count = len(labels)
+    for seed in range(seeds):
+        made = pipe(**given, seeds=[seed] * count, use_prior=use_prior).images
+        columns.append((f"seed {seed}", made))
+    return draw_grid(labels, columns)
+
+
+def main(data: Path, output: Path, checkpoint: str = "pictograms", seeds: int = 6, rows: int = 8) -> None:
+    """Write one sheet for words, and one each for held-out voices, sounds, sketches and images.
+
+    Args:
+        data: The manifest folder.
+        output: Folder for ``words.png``, ``voice.png``, ``sound.png``, ``sketch.png`` and ``image.png``.
+        checkpoint: The pipeline.
+        seeds: Pictures a prompt.
+        rows: Prompts a sheet, but for the words.
+    """
+    try:
+        manifest = read_manifest(data)
+        pipe = UnCLIPMultimodalPipeline.from_pretrained(checkpoint)
+        pipe.set_progress_bar_config(disable=True)
+        output.mkdir(parents=True, exist_ok=True)
+        draw(pipe, WORDS, {"text": list(WORDS)}, seeds).save(output / "words.png", optimize=True)
+        for name, (modality, split, kind) in HELD_OUT.items():
+            chosen = choose_rows(manifest, modality, split, kind, rows)
+            labels = [(row.text or (row.concept,))[0] for row in chosen]
+            given = {modality: [manifest.path(row, modality) for row in chosen]}
+            draw(pipe, labels, given, seeds).save(output / f"{name}.png", optimize=True)
+        print(", ".join(str(path) for path in sorted(output.glob("*.png"))))
+    except UnclipError as error:
+        print(f"train.showcase: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
