@@ -109,5 +109,5 @@ def test_a_wrong_recipe_is_one_line(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.strip().splitlines() == [
-        "train.prior: error: recipe 'none': not known; give one of tiny, pictograms"
+        "train.prior: error: recipe 'none': not known; give one of tiny, pictograms, pictograms-gpu"
     ]

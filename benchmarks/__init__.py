@@ -1,0 +1,1 @@
+"""Benchmarks: one script a table of the documentation."""
