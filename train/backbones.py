@@ -1,4 +1,4 @@
-"""Bring the frozen backbones into folders that transformers loads: ``python -m train.backbones --output data/backbones``.
+"""Bring the frozen backbones into folders that transformers loads: ``python -m train.backbones``.
 
 Two packages carry pretrained weights: MiniLM-L6 (sentences; transformers-native) and Whisper tiny.en (speech; in the
 CTranslate2 format, of which the encoder is converted key by key and cut to a window of a few seconds).
@@ -89,24 +89,28 @@ def convert_whisper(model: bytes, output: Path) -> None:
     WhisperFeatureExtractor(chunk_length=WINDOW_SECONDS).save_pretrained(output)
 
 
-def is_latin(token: str) -> bool:
-    """Tell whether a token is made of ASCII or accented Latin letters: the part of the vocabulary that English uses.
+def is_kept(token: str) -> bool:
+    """Tell whether a token of BERT's vocabulary is kept: ASCII and accented Latin letters, numbers up to two digits.
+
+    English text meets no other scripts, and longer numbers are spelled by shorter ones.
 
     Example:
-        >>> [is_latin(token) for token in ("##ing", "é", "[CLS]", "[unused7]", "я", "犬")]
-        [True, True, True, False, False, False]
+        >>> [is_kept(token) for token in ("##ing", "é", "[CLS]", "42", "[unused7]", "я", "犬", "1945")]
+        [True, True, True, True, False, False, False, False]
     """
-    return not token.startswith("[unused") and all(ord(character) < 0x250 for character in token)
+    digits = token.removeprefix("##")
+    return (
+        not token.startswith("[unused")
+        and all(ord(character) < 0x250 for character in token)
+        and not (digits.isdigit() and len(digits) > 2)
+    )
 
 
 def convert_minilm(folder: Path, output: Path) -> None:
-    """Write MiniLM-L6 and its tokenizer, without the pooler and without the tokens of other scripts.
-
-    A quarter of the vocabulary is never met in English text and would be a fifth of the weights.
-    """
+    """Write MiniLM-L6 and its tokenizer, without the pooler and without tokens that English does not need."""
     model = BertModel.from_pretrained(folder, add_pooling_layer=False)
     vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    kept = [i for i, token in enumerate(vocabulary) if is_latin(token)]
+    kept = [i for i, token in enumerate(vocabulary) if is_kept(token)]
     table = model.embeddings.word_embeddings.weight.data[kept]
     model.resize_token_embeddings(len(kept))
     model.embeddings.word_embeddings.weight.data.copy_(table)
