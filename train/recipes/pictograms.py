@@ -67,7 +67,7 @@ PICTOGRAMS = Recipe(
     ),
     decoder=DecoderConfig(
         loop=LoopConfig(
-            steps=1800,
+            steps=1400,
             batch_size=128,
             learning_rate=1e-3,
             warmup_steps=100,
