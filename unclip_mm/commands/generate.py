@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +34,6 @@ from unclip_mm.errors import InputError
 
 if TYPE_CHECKING:
     from unclip_mm.embeddings import Embeddings
-    from unclip_mm.pipeline import UnCLIPMultimodalPipeline
 
 EXAMPLES = """examples:
   unclip-mm generate --text "a red apple" --output apple.png
@@ -109,7 +108,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if embeddings is not None:
         prompt = Prompt({"embeddings": [f"{args.embeddings} row {row}" for row in range(len(embeddings))]})
 
-    pipeline = loading.load_pipeline(args.checkpoint)
+    pipeline: Any = loading.load_pipeline(args.checkpoint)
     started = time.perf_counter()
     call |= {**_given_settings(args), "weights": weights, "use_prior": not args.no_prior}
     facts = {
@@ -117,7 +116,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "weights": weights,
         "negative": Prompt({name: [value] for name, value in negative.items()}).describe(0),
         "use_prior": not args.no_prior,
-        **_settings(args, pipeline),
+        **_settings(args, pipeline.config),
         "version": __version__,
     }
     pictures = []
@@ -192,7 +191,7 @@ def _given_settings(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _settings(args: argparse.Namespace, pipeline: UnCLIPMultimodalPipeline) -> dict[str, Any]:
+def _settings(args: argparse.Namespace, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in force: what was given, else the pipeline's own default."""
     given = _given_settings(args)
-    return {name: given[name] if given[name] is not None else pipeline.config.get(name) for name in SETTINGS}
+    return {name: given[name] if given[name] is not None else defaults.get(name) for name in SETTINGS}

@@ -87,7 +87,7 @@ def load_pipeline(checkpoint: str) -> UnCLIPMultimodalPipeline:
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     try:
-        pipeline = UnCLIPMultimodalPipeline.from_pretrained(checkpoint)
+        pipeline: Any = UnCLIPMultimodalPipeline.from_pretrained(checkpoint)  # diffusers' types hide its methods
     except UnclipError:
         raise
     except Exception as error:
