@@ -336,6 +336,7 @@ def test_info_describes_the_pipeline(pipeline_folder: Path, capsys: Capture) -> 
     described = json.loads(capsys.readouterr().out)
     assert {"encoder", "prior", "decoder"} <= set(described["components"])
     assert described["components"]["decoder"]["parameters"] > 0
+    assert set(described["modalities"]) == {"text", "audio", "image", "sketch"}
     assert main(["info", "--checkpoint", str(pipeline_folder)]) == 0
     assert "decoder" in capsys.readouterr().out
 

@@ -53,7 +53,10 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None:
     done = subprocess.run(
-        command("assemble", tiny_run, "--output", str(tiny_run / "pipeline")), capture_output=True, text=True, check=False
+        command("assemble", tiny_run, "--output", str(tiny_run / "pipeline")),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     from unclip_mm import UnCLIPMultimodalPipeline
@@ -83,7 +86,16 @@ def test_a_tower_trains_alone_and_leaves_the_others_as_they_were(tiny_run: Path,
 
 
 def test_a_killed_run_goes_on_to_the_same_losses(tiny_run: Path, tmp_path: Path) -> None:
-    options = ("--loop.steps", "25", "--loop.log-every", "1", "--loop.validate-every", "100", "--loop.save-minutes", "0")
+    options = (
+        "--loop.steps",
+        "25",
+        "--loop.log-every",
+        "1",
+        "--loop.validate-every",
+        "100",
+        "--loop.save-minutes",
+        "0",
+    )
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for run in (whole, broken):
         run.mkdir()

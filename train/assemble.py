@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -31,6 +32,7 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
             raise CheckpointError(f"{export / part}: not there yet; run train.{part} (processor: train.embed) first")
     prior = MultimodalPrior.from_pretrained(export / "prior") if (export / "prior").is_dir() else None
     chosen = find_recipe(recipe)
+    defaults: dict[str, Any] = dict(chosen.sampling)
     return UnCLIPMultimodalPipeline(
         processor=MultimodalProcessor.from_pretrained(export / "processor"),
         encoder=MultimodalEncoder.from_pretrained(export / "encoder"),
@@ -45,7 +47,7 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
             beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, timestep_spacing="trailing"
         ),
         image_size=chosen.image_size,
-        **chosen.sampling,
+        **defaults,
     )
 
 

@@ -6,6 +6,8 @@ new decoder. Some rows see the aligned part only, some see nothing: for prior-fr
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import AutoencoderDC
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from train.views import Views, encode_views
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import dropped, flow_pair, logit_normal_times
 from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.normalizer import EmbeddingNormalizer
 
 
 class FlowLoss(nn.Module):
@@ -39,9 +42,9 @@ class FlowLoss(nn.Module):
 class Batches:
     """Draws noisy latents and their conditions."""
 
-    def __init__(self, views: Views, config: DecoderConfig, normalize: nn.Module, device: torch.device):
+    def __init__(self, views: Views, config: DecoderConfig, normalizer: EmbeddingNormalizer, device: torch.device):
         self.views, self.config, self.device = views, config, device
-        self.normalizer = normalize
+        self.normalizer = normalizer
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the arguments of :class:`FlowLoss`."""
@@ -71,6 +74,7 @@ def main() -> None:
     normalizer = load_or_fit_normalizer(stage, encoder)
     views = encode_views(cache, cache.where(split="train"), encoder, autoencoder, config.views, config.loop.seed)
     held_out = encode_views(cache, cache.where(split="validation"), encoder, autoencoder, 1, config.loop.seed)
+    assert views.latents is not None
     torch.manual_seed(config.loop.seed)
     model = FlowLoss(
         EmbeddingDecoder(
@@ -92,7 +96,7 @@ def main() -> None:
     def loss(prepared: nn.Module, step: Step) -> Losses:
         return prepared(*batches.draw(step.batch_size, step.generator))
 
-    def validate(model: nn.Module) -> dict[str, float]:
+    def validate(model: Any) -> dict[str, float]:
         batch = held_out_batches.draw(512, torch.Generator().manual_seed(0))
         return {"held_out_velocity": float(model(*batch)["velocity_loss"])}
 

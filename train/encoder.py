@@ -198,7 +198,7 @@ def main() -> None:
         strength = torch.rand(step.batch_size, 1, generator=step.generator)
         return prepared(batch, (strength * noise)[: len(batch[anchor][1])].to(stage.device))
 
-    def validate(model: nn.Module) -> dict[str, float]:
+    def validate(model: Any) -> dict[str, float]:
         return validation_recall(model, caches, anchor, stage.device)
 
     folder = stage.run / "-".join(["encoder", *config.only])

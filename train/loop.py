@@ -61,9 +61,9 @@ def train(
     loss: Callable[[nn.Module, Step], Losses],
     run: Path,
     *,
-    validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    validate: Callable[[Any], dict[str, float]] | None = None,
     description: str = "train",
-) -> nn.Module:
+) -> Any:
     """Optimise ``model`` for ``config.steps`` steps and return it, holding the averaged weights if there are any.
 
     Args:

@@ -32,7 +32,8 @@ def build_processor(recipe: Recipe, captions: Iterable[str]) -> MultimodalProces
 
 
 def _processor(name: str, options: dict[str, Any], captions: Iterable[str]) -> Processor:
-    kind, backbone = options["type"], options.get("backbone")
+    kind: str = options["type"]
+    backbone: Any = options.get("backbone")
     if kind == "text":
         if isinstance(backbone, str):
             return TextProcessor(AutoTokenizer.from_pretrained(backbone))

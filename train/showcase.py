@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tyro
 from PIL import Image
@@ -43,7 +43,7 @@ def choose_rows(manifest: Manifest, modality: str, split: str, kind: str | None,
 def draw(
     pipe: UnCLIPMultimodalPipeline,
     labels: Sequence[str],
-    given: dict[str, list[Any]],
+    given: dict[str, Any],
     seeds: int,
     use_prior: bool = True,
 ) -> Image.Image:
@@ -56,7 +56,7 @@ def draw(
     count = len(labels)
     for seed in range(seeds):
         made = pipe(**given, seeds=[seed] * count, use_prior=use_prior).images
-        columns.append((f"seed {seed}", made))
+        columns.append((f"seed {seed}", cast(list[Image.Image], made)))
     return draw_grid(labels, columns)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +59,7 @@ class MultimodalEncoder(ModelMixin, ConfigMixin):
         """
         if modality not in self.branches:
             raise InputError(f"modality {modality!r}: not known to this model; it takes {', '.join(self.branches)}")
-        return self.branches[modality]
+        return cast(Tower, self.branches[modality])
 
     def features(self, modality: str, inputs: Features) -> Features:
         """Return the part of a tower's work that no training changes, for the cache."""
@@ -135,5 +135,5 @@ def _tower_class(name: str, options: dict[str, Any]) -> type[Tower]:
 
 
 def _build_tower(name: str, dim: int, options: dict[str, Any]) -> Tower:
-    kind = _tower_class(name, options)
+    kind: Any = _tower_class(name, options)
     return kind(dim, **{key: value for key, value in options.items() if key != "type"})

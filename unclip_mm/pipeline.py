@@ -247,7 +247,9 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         prior_scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
         pictures = check_count("num_images_per_prompt", num_images_per_prompt, 1)
         condition, whole = self._condition(given, embeddings)
-        count = len(whole) if whole is not None else len(condition)
+        prompts = whole if whole is not None else condition
+        assert prompts is not None
+        count = len(prompts)
         chosen_weights = None if condition is None else check_weights(weights, condition.modalities)
         all_seeds = check_seeds(seeds, count * pictures, draw=lambda: secrets.randbelow(1 << 32))
         negative = self._encode(against) if against.sources else None
@@ -256,7 +258,8 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         for start in range(0, len(rows), check_count("batch_size", batch_size, 32)):
             part, part_seeds = rows[start : start + batch_size], all_seeds[start : start + batch_size]
             opposed = None if negative is None else _spread(negative, part)
-            if whole is not None:
+            if condition is None:
+                assert whole is not None
                 embedded, aligned_only, away = whole[part], False, None
             elif use_prior and self.prior is not None:
                 noise = noise_by_seed((whole_dim(self),), [seed + PRIOR_SEEDS for seed in part_seeds], self.device)

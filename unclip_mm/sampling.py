@@ -120,7 +120,8 @@ def sample_decoder(
         times = (time / 1000).expand(len(repeated))
         velocity = decoder(repeated, times, both, without_detail, without_condition).float()
         if guided:
-            velocity = guide(*velocity.chunk(2), guidance_scale)
+            conditional, unconditional = velocity.chunk(2)
+            velocity = guide(conditional, unconditional, guidance_scale)
         latents = scheduler.step(velocity, time, latents, return_dict=False)[0]
         if on_step is not None:
             on_step(number, float(time), latents)

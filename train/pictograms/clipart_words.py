@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 TRANSLATED = {
+    "az lizard": "lizard",
     "abeille": "bee", "acquila": "eagle", "aglio": "garlic", "al bar": "people at a bar", "albero": "tree",
     "ambulans": "ambulance", "ambulanza": "ambulance", "anatra": "duck", "anelli": "rings", "antilope": "antelope",
     "ape miele": "bee", "apple bitten": "bitten apple", "asse da stiro": "ironing board",

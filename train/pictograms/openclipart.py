@@ -77,7 +77,7 @@ def clipart_label(stem: str, title: str, words: frozenset[str]) -> str | None:
     label = _plain(re.sub(r"_(r|\d+)?$", "", stem) if GENERIC.search(title) else title)
     label = TRANSLATED.get(label, label)
     parts = re.findall(r"[a-z']+", label)
-    if "road signs" in title.lower() or not 1 <= len(parts) <= 4:
+    if "road signs" in title.lower() or not 1 <= len(parts) <= 4 or (len(label) < 3 and label not in ("ox", "tv")):
         return None
     if DROPPED_WORDS & set(parts) or not words.issuperset(parts):
         return None

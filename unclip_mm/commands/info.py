@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "checkpoint": args.checkpoint,
         "folder": str(folder),
         "class": index.get("_class_name"),
+        **_space(folder / "encoder" / "config.json"),
         "components": components,
         "parameters": sum(part["parameters"] for part in components.values()),
         "bytes": sum(part["bytes"] for part in components.values()),
@@ -72,6 +73,7 @@ def summary(result: dict[str, Any]) -> str:
         f"unclip-mm {result['version']}  ({libraries})",
         f"checkpoint  {result['checkpoint']}: {result['class']}",
         f"folder      {printable(result['folder'])}",
+        f"modalities  {', '.join(result['modalities'])}; embeddings of {result['dimension']} dimensions",
         f"size        {millions(result['parameters'])} parameters, {result['bytes'] / 2**20:.1f} MiB",
         "",
     ]
@@ -138,6 +140,12 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"checkpoint: {printable(path)} is not a JSON object")
     return value
+
+
+def _space(config: Path) -> dict[str, Any]:
+    """What the encoder's configuration says of the space."""
+    encoder = read_json(config) if config.is_file() else {}
+    return {"modalities": list(encoder.get("towers", {})), "dimension": encoder.get("dim")}
 
 
 def _version(name: str) -> str | None:

@@ -26,6 +26,8 @@ class Tower(nn.Module):
         frozen: Whether the backbone is left as it came.
     """
 
+    backbone: Any
+
     def __init__(self, backbone: nn.Module | None = None, frozen: bool = False):
         super().__init__()
         self.backbone, self.frozen = backbone, frozen

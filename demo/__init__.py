@@ -1,0 +1,1 @@
+"""The web page of unclip-mm: ``python -m demo.app``."""

@@ -1,0 +1,273 @@
+"""Create: words, a sound, a sketch, an image or a mix of them become pictures."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from demo import samples
+from demo.prompt import (
+    MAX_PICTURES,
+    MAX_SEED,
+    MODALITIES,
+    NAMES,
+    choose_seeds,
+    modalities_in_use,
+    read_prompt,
+    real_number,
+    whole_number,
+)
+from demo.studio import Settings, Studio
+from unclip_mm import InputError, inputs
+
+CANVAS = 512
+"""Pixels of a side of the sketch canvas."""
+MAX_STEPS = 50
+MAX_GUIDANCE = 10.0
+PIPELINE_QUEUE = "pipeline"
+"""The concurrency id of every event that uses the pipeline: they run one after the other."""
+
+TAKE_THE_BRUSH = """() => {
+  const wait = setInterval(() => {
+    const brush = document.querySelector('#sketch button[aria-label="Brush"]');
+    if (brush) { clearInterval(wait); brush.click(); }
+  }, 200);
+}"""
+"""Runs in the browser when the page is there: the sketchpad starts with the brush in hand."""
+
+DESCRIPTION = (
+    "Make pictures from a text, a sound, a sketch, an image, or any mix of them. Gives the pictures with their seeds as "
+    "captions, the seed of the first one, and a line that says how it went."
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The components that a prompt is read from, in the order in which :func:`generate` takes them."""
+
+    text: gr.Textbox
+    audio: gr.Audio
+    sketch: gr.Sketchpad
+    image: gr.Image
+    weights: list[gr.Slider]
+
+    @property
+    def media(self) -> list[Any]:
+        """The components of the modalities, in the order of ``MODALITIES``."""
+        return [self.text, self.audio, self.sketch, self.image]
+
+
+def build(studio: Studio) -> None:
+    """Put the whole tab into the block that is open."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=6, min_width=320):
+            given = _build_inputs()
+            options = _build_options(studio)
+        with gr.Column(scale=5, min_width=320):
+            with gr.Row(elem_id="actions"):
+                make = gr.Button("Make pictures", variant="primary", size="lg", scale=3, elem_id="make")
+                stop = gr.Button("Stop", size="lg", scale=1, min_width=80, elem_id="stop")
+            gallery = gr.Gallery(
+                label="Pictures",
+                format="png",
+                type="filepath",
+                columns=2,
+                object_fit="contain",
+                height="auto",
+                interactive=False,
+                buttons=["download", "fullscreen"],
+                elem_id="gallery",
+            )
+            status = gr.Markdown("", elem_id="status")
+    running = gr.on(
+        [make.click, given.text.submit],
+        _handler(studio),
+        [*given.media, *given.weights, *options],
+        [gallery, options[1], status],
+        api_name="generate",
+        api_description=DESCRIPTION,
+        concurrency_id=PIPELINE_QUEUE,
+        concurrency_limit=1,
+        show_progress_on=status,
+        scroll_to_output=True,
+        trigger_mode="once",
+    )
+    stop.click(lambda: "Stopped.", None, status, cancels=[running], queue=False, api_visibility="private")
+
+
+def _build_inputs() -> Inputs:
+    text = gr.Textbox(
+        label="Words",
+        placeholder="a red apple",
+        lines=1,
+        max_lines=3,
+        elem_id="text",
+        autofocus=True,
+        info="English works best: things that could be on a sticker",
+    )
+    gr.Examples(samples.TEXTS, text, label="Try", examples_per_page=12)
+    with gr.Tabs():
+        with gr.Tab("Sketch", id="sketch") as sketch_tab:
+            sketch = gr.Sketchpad(
+                label="Draw with the mouse or a finger",
+                type="pil",
+                format="png",
+                height=380,
+                canvas_size=(CANVAS, CANVAS),
+                brush=gr.Brush(default_size=8, colors=["#000000"], color_mode="fixed"),
+                layers=False,
+                elem_id="sketch",
+            )
+            upload = gr.UploadButton("Upload a drawing", file_types=["image"], size="sm", elem_id="upload-sketch")
+            gr.Examples(samples.SKETCHES, sketch, label="Or take one of these")
+        with gr.Tab("Sound", id="audio") as audio_tab:
+            audio = gr.Audio(label="Say it, or upload a voice or a sound", type="filepath", elem_id="audio")
+            gr.Examples(samples.SOUNDS, audio, label="Or take one of these")
+        with gr.Tab("Image", id="image") as image_tab:
+            image = gr.Image(
+                label="A picture to vary",
+                type="filepath",
+                image_mode=None,
+                height=300,
+                sources=["upload", "clipboard"],
+                elem_id="image",
+            )
+            gr.Examples(samples.IMAGES, image, label="Or take this one")
+    with gr.Group(visible=False) as mix:
+        gr.Markdown("**Mix**: how much each of them counts (all at 1: the model weighs them itself)", container=True)
+        weights = [
+            gr.Slider(0, 1, value=1, step=0.05, label=NAMES[name].capitalize(), visible=False, elem_id=f"weight-{name}")
+            for name in MODALITIES
+        ]
+    upload.upload(_put_on_canvas, upload, sketch, api_visibility="private")
+    gr.on(None, fn=None, js=TAKE_THE_BRUSH, api_visibility="private")
+    given = Inputs(text, audio, sketch, image, weights)
+    tabs = {"sketch": (sketch_tab, "Sketch"), "audio": (audio_tab, "Sound"), "image": (image_tab, "Image")}
+    gr.on(
+        [component.change for component in given.media],
+        lambda *values: _show_mix(modalities_in_use(*values), tabs),
+        given.media,
+        [mix, *weights, *[tab for tab, _ in tabs.values()]],
+        api_visibility="private",
+        show_progress="hidden",
+        trigger_mode="always_last",
+    )
+    return given
+
+
+def _put_on_canvas(path: str) -> Image.Image:
+    """Put an uploaded drawing on the canvas, small enough to draw on."""
+    try:
+        drawing = inputs.load_image(path, name=NAMES["sketch"])
+    except InputError as error:
+        raise as_message(error) from None
+    drawing.thumbnail((CANVAS, CANVAS))
+    return drawing
+
+
+def as_message(error: InputError) -> gr.Error:
+    """Turn what is wrong with an input into a message on the page."""
+    return gr.Error(str(error), title="That does not work", print_exception=False)
+
+
+def _show_mix(used: list[str], tabs: dict[str, tuple[gr.Tab, str]]) -> list[Any]:
+    mixed = len(used) > 1
+    sliders = [gr.update(visible=mixed and name in used) for name in MODALITIES]
+    labels = [gr.update(label=f"{label} ●" if name in used else label) for name, (_, label) in tabs.items()]
+    return [gr.update(visible=mixed), *sliders, *labels]
+
+
+def _build_options(studio: Studio) -> list[Any]:
+    count = gr.Slider(1, MAX_PICTURES, value=4, step=1, label="Pictures", elem_id="count")
+    with gr.Row():
+        seed = gr.Number(value=0, precision=0, minimum=0, maximum=MAX_SEED, label="Seed", min_width=120, elem_id="seed")
+        keep = gr.Checkbox(
+            value=False, label="Keep this seed", info="else every click draws a new one", min_width=120, elem_id="keep"
+        )
+    with gr.Accordion("More settings", open=False):
+        negative = gr.Textbox(label="Away from", placeholder="words the picture should not be like", elem_id="negative")
+        with gr.Row():
+            steps = gr.Slider(
+                1,
+                MAX_STEPS,
+                value=studio.defaults["num_inference_steps"],
+                step=1,
+                label="Steps",
+                info="more is slower and cleaner",
+                elem_id="steps",
+            )
+            guidance = gr.Slider(
+                1,
+                MAX_GUIDANCE,
+                value=studio.defaults["guidance_scale"],
+                step=0.1,
+                label="Guidance",
+                info="how closely the picture follows",
+                elem_id="guidance",
+            )
+        prior = gr.Checkbox(
+            value=studio.has_prior,
+            interactive=studio.has_prior,
+            label="Use the prior",
+            info="off: the aligned embedding goes straight to the decoder; an image alone needs none",
+            elem_id="prior",
+        )
+    return [count, seed, keep, negative, steps, guidance, prior]
+
+
+def _handler(studio: Studio) -> Any:
+    def generate(
+        text: str | None = None,
+        audio: str | None = None,
+        sketch: dict[str, Any] | None = None,
+        image: str | None = None,
+        text_weight: float = 1,
+        audio_weight: float = 1,
+        sketch_weight: float = 1,
+        image_weight: float = 1,
+        count: float = 1,
+        seed: float | None = None,
+        keep_seed: bool = False,
+        negative_text: str | None = None,
+        steps: float = studio.defaults["num_inference_steps"],
+        guidance: float = studio.defaults["guidance_scale"],
+        use_prior: bool = studio.has_prior,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  (how gradio finds it)
+    ) -> Iterator[tuple[list[tuple[str, str]], int, str]]:
+        started = time.perf_counter()
+        progress(0, desc="Reading the prompt")
+        weights = dict(zip(MODALITIES, (text_weight, audio_weight, sketch_weight, image_weight), strict=True))
+        try:
+            prompt = read_prompt(text, audio, sketch, image, weights)
+            seeds = choose_seeds(seed, keep_seed, count)
+            settings = Settings(
+                steps=whole_number(steps, "steps", 1, MAX_STEPS),
+                guidance=real_number(guidance, "guidance", 1, MAX_GUIDANCE),
+                use_prior=use_prior,
+                negative_text=negative_text or "",
+            )
+            pictures: list[tuple[str, str]] = []
+            with tempfile.TemporaryDirectory(prefix="unclip-mm-") as folder:  # gradio copies the files to its own cache
+                made = studio.paint(
+                    prompt, seeds, settings, on_step=lambda done, of: progress((done, of), unit="steps")
+                )
+                for picture in made:
+                    pictures.append((str(picture.save(Path(folder))), f"seed {picture.seed}"))
+                    yield pictures, seeds[0], _status(len(pictures), len(seeds), time.perf_counter() - started)
+        except InputError as error:
+            raise as_message(error) from None
+
+    return generate
+
+
+def _status(done: int, of: int, seconds: float) -> str:
+    if done < of:
+        return f"{done} of {of} pictures, {seconds:.1f} s"
+    return f"{done} picture{'s' if done > 1 else ''} in {seconds:.1f} s. Each file carries its prompt and seed."
