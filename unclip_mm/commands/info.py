@@ -73,7 +73,7 @@ def summary(result: dict[str, Any]) -> str:
         f"unclip-mm {result['version']}  ({libraries})",
         f"checkpoint  {result['checkpoint']}: {result['class']}",
         f"folder      {printable(result['folder'])}",
-        f"modalities  {', '.join(result['modalities'])}; embeddings of {result['dimension']} dimensions",
+        f"modalities  {', '.join(result['modalities']) or 'not told'}; dimension {result['dimension'] or 'not told'}",
         f"size        {millions(result['parameters'])} parameters, {result['bytes'] / 2**20:.1f} MiB",
         "",
     ]
