@@ -120,7 +120,7 @@ class Studio:
 
             with self._lock:
                 made = self.pipeline(embeddings=embeddings, seeds=[seed], callback_on_step_end=step_done, **call)
-            yield Picture(cast(Image.Image, made.images[0]), seed, {**facts, "seed": seed})
+            yield Picture(cast("Image.Image", made.images[0]), seed, {**facts, "seed": seed})
 
     def _embed(self, prompt: Prompt, opposed: bool) -> Any:
         """Encode a prompt once for all its pictures; an image alone is decoded from its own whole embedding."""
