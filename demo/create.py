@@ -64,6 +64,11 @@ class Inputs:
         return [self.text, self.audio, self.sketch, self.image]
 
 
+def uploaded_path(upload: Any) -> str | None:
+    """Return the path of an uploaded image without opening it: what is wrong with it is said by the library, in a line."""
+    return None if upload is None else upload.path
+
+
 def build(studio: Studio) -> None:
     """Put the whole tab into the block that is open."""
     with gr.Row(equal_height=False):
@@ -139,6 +144,7 @@ def _build_inputs() -> Inputs:
                 sources=["upload", "clipboard"],
                 elem_id="image",
             )
+            image.preprocess = uploaded_path
             gr.Examples(samples.IMAGES, image, label="Or take this one")
     with gr.Group(visible=False) as mix:
         gr.Markdown("**Mix**: how much each of them counts (all at 1: the model weighs them itself)", container=True)

@@ -47,7 +47,7 @@ def line_drawing(pixels: Tensor, generator: torch.Generator) -> Tensor:
         >>> square = torch.ones(1, 3, 8, 8)
         >>> square[:, :, 2:6, 2:6] = -1
         >>> drawing = line_drawing(square, torch.Generator().manual_seed(0))
-        >>> drawing.shape, bool(drawing[0, 0, 2, 2] < 0 < drawing[0, 0, 0, 0])
+        >>> drawing.shape, bool(drawing[0, 0, 1, 3] < 0 < drawing[0, 0, 0, 0])
         (torch.Size([1, 1, 8, 8]), True)
     """
     padded = F.pad(pixels, (0, 1, 0, 1), mode="replicate")

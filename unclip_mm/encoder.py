@@ -26,8 +26,9 @@ class MultimodalEncoder(ModelMixin, ConfigMixin):
     Example:
         >>> towers = {"a": {"type": "vector", "features": 3, "width": 8}, "b": {"type": "vector", "features": 5}}
         >>> encoder = MultimodalEncoder(4, towers).eval()
-        >>> encoder({"a": {"vector": torch.randn(2, 3)}, "b": {"vector": torch.randn(2, 5)}})
-        Embeddings(2 rows of 4 dimensions: a 2, b 2)
+        >>> embeddings = encoder({"a": {"vector": torch.randn(2, 3)}, "b": {"vector": torch.randn(2, 5)}})
+        >>> embeddings.vectors.shape, embeddings.modalities
+        (torch.Size([2, 2, 4]), ('a', 'b'))
     """
 
     @register_to_config

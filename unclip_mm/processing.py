@@ -176,7 +176,7 @@ class MultimodalProcessor(ProcessorMixin):
 
     Example:
         >>> processor = MultimodalProcessor({"image": VisionProcessor(8)})
-        >>> processor({"image": [Image.new("RGB", (20, 10), "red")]})["image"]["pixels"].shape
+        >>> processor({"image": [Image.linear_gradient("L")]})["image"]["pixels"].shape
         torch.Size([1, 3, 8, 8])
     """
 
