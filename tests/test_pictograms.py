@@ -168,6 +168,11 @@ def test_rows_of_all_sources(prepared):
     )
 
 
+def test_every_file_belongs_to_a_row(prepared):
+    named = {path for row in read_manifest(prepared).rows for path in row.media.values()}
+    assert {path.relative_to(prepared).as_posix() for path in prepared.glob("*/*/*")} == named
+
+
 def test_sketches_are_line_art_and_never_ambiguous(prepared):
     sketches = read_manifest(prepared).select(modality="sketch")
     assert {row.id for row in sketches} == {

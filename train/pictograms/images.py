@@ -75,6 +75,10 @@ def rows(concepts: dict[str, Concept], output: Path, modality: str, workers: int
         done = pool.imap(partial(_render, output=output), todo, chunksize=16)
         results = list(tqdm(done, total=len(todo), desc=title, unit="file", mininterval=1))
     made, reasons = _without_twins(todo, results)
+    kept = {row.id for row in made}
+    for job, result in zip(todo, results, strict=True):
+        if result not in REASONS and job.row.id not in kept:
+            (output / job.file).unlink()
     for reason, names in reasons.items():
         print(f"{title}: {len(names)} left out, {reason}: {', '.join(names[:3])}{', ...' if names[3:] else ''}")
     return made
