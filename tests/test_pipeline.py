@@ -107,6 +107,15 @@ def test_image_embeddings_need_no_prior(pipe: UnCLIPMultimodalPipeline) -> None:
     torch.testing.assert_close(stored, direct, atol=1e-4, rtol=0)
 
 
+def test_an_image_can_be_led_away_from_something(pipe: UnCLIPMultimodalPipeline) -> None:
+    plain = pipe(image=picture("green"), seeds=1, output_type="pt").images
+    led = [
+        pipe(image=picture("green"), negative_text=text, seeds=1, output_type="pt").images for text in ("red", "blue")
+    ]
+    assert not torch.equal(plain, led[0])
+    assert not torch.equal(led[0], led[1])
+
+
 def test_rows_may_lack_modalities(pipe: UnCLIPMultimodalPipeline) -> None:
     embeddings = pipe.encode(text=["a red circle", None], audio=[None, tone()])
     assert embeddings.present.tolist() == [[True, False], [False, True]]
@@ -128,6 +137,10 @@ def test_rows_may_lack_modalities(pipe: UnCLIPMultimodalPipeline) -> None:
         ({"text": "a", "guidance_scale": float("nan")}, "guidance_scale: nan"),
         ({"text": "a", "weights": {"audio": 1.0}}, "weight of 'audio'"),
         ({"text": "a", "weights": {"text": -1.0}}, "weight of 'text'"),
+        ({"image": picture(), "weights": {"text": 1.0}}, "weight of 'text'"),
+        ({"embeddings": np.ones((1, 64), dtype=np.float32), "negative_text": "a"}, "negative_text: has no say"),
+        ({"text": ["a", None, " "], "audio": tone()}, "text of row 2: is blank"),
+        ({"audio": [tone(), (16_000, np.zeros(16_000, dtype=np.float32))]}, "audio of row 1: is silent"),
         ({"text": "a", "seeds": [1, 2]}, "2 for 1 pictures"),
         ({"text": "a", "seeds": -1}, "seeds: -1"),
         ({"embeddings": np.ones((1, 7), dtype=np.float32)}, r"shape \(1, 7\)"),

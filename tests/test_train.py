@@ -79,10 +79,22 @@ def test_a_tower_trains_alone_and_leaves_the_others_as_they_were(tiny_run: Path,
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     before = MultimodalEncoder.from_pretrained(run / "export" / "encoder").state_dict()
-    train("encoder", run, "--only", "audio", "--loop.steps", "3", "--loop.validate-every", "3")
+    train("encoder", run, "--only", "audio", "--later-loop.steps", "3", "--later-loop.validate-every", "3")
     after = MultimodalEncoder.from_pretrained(run / "export" / "encoder").state_dict()
     changed = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"audio"}
+
+
+def test_later_modalities_join_when_the_others_are_trained(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "cache").symlink_to(tiny_run / "cache")
+    few = ("--loop.steps", "2", "--loop.log-every", "1", "--later-loop.steps", "3", "--later-loop.log-every", "1")
+    train("encoder", run, "--later", "audio", *few)
+    assert sorted(losses(run, "encoder")) == [1, 2]
+    assert sorted(losses(run, "encoder-audio")) == [1, 2, 3]
+    assert all("reconstruction_loss" in values for values in losses(run, "encoder").values())
+    assert not any("reconstruction_loss" in values for values in losses(run, "encoder-audio").values())
 
 
 def test_a_killed_run_goes_on_to_the_same_losses(tiny_run: Path, tmp_path: Path) -> None:

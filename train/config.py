@@ -84,10 +84,16 @@ class EncoderConfig:
     reconstruction_depth: int = 2
     max_tokens: int = 50
     """Longest stretch of a sequence that is trained on at a time (2 s of audio)."""
-    only: tuple[str, ...] = ()
-    """Train just these towers, into the space of the exported encoder."""
     anchor: str = "image"
     """The modality that every row of a batch has, and that the objective's ``anchor`` names if it takes one."""
+    later: tuple[str, ...] = ()
+    """Modalities that join when the others are trained: each is then trained alone, into a space that stays as it is."""
+    later_loop: LoopConfig = field(default_factory=LoopConfig)
+    """How those are optimised."""
+    later_anchor: str = "text"
+    """The modality that those are aligned with; speech, say, is far nearer to captions than to pictures."""
+    only: tuple[str, ...] = ()
+    """Skip the rest: train just these, as ``later`` ones, into the space of the encoder that is exported already."""
     embedding_noise: float = 0.15
     """Noise on the embedding before the reconstruction, in units of its standard deviation."""
 

@@ -3,13 +3,15 @@
 The objective aligns the modalities. A reconstruction term keeps the image embedding decodable: a small network predicts
 the picture from it, so that the part of the embedding that no caption speaks of holds layout and style.
 
-With ``--only audio`` a tower is trained into a space that is already there: the exported encoder is loaded, all other
-towers stay as they are, and decoders trained on the space stay valid.
+Modalities that the recipe names as ``later`` are then trained one by one into the space that is there by then: all
+other towers stay as they are. With ``--only audio`` that is all that happens, to the encoder exported before, and a
+prior and a decoder trained on its space stay valid.
 """
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -171,40 +173,54 @@ def validation_recall(
     }
 
 
-def start_encoder(stage: Stage[EncoderConfig]) -> MultimodalEncoder:
-    """Build a new encoder, or with ``only`` load the exported one, of which only those towers are trained."""
-    torch.manual_seed(stage.config.loop.seed)
-    if not stage.config.only:
-        return build_encoder(stage.config.dim, stage.config.towers)
-    encoder = MultimodalEncoder.from_pretrained(stage.export)
+def phases(config: EncoderConfig) -> list[EncoderConfig]:
+    """Return what is trained after what: all modalities but the later ones together, then each of those alone.
+
+    Example:
+        >>> [(phase.only, phase.anchor) for phase in phases(EncoderConfig(later=("audio",)))]
+        [((), 'image'), (('audio',), 'text')]
+    """
+    alone = [
+        replace(config, only=(modality,), loop=config.later_loop, anchor=config.later_anchor)
+        for modality in config.only or config.later
+    ]
+    return alone if config.only else [config, *alone]
+
+
+def train_phase(stage: Stage[EncoderConfig], config: EncoderConfig) -> None:
+    """Train the modalities of one phase and export the whole encoder."""
+    trained_now = config.only or tuple(name for name in config.towers if name not in config.later)
+    caches = stage.caches(*dict.fromkeys([config.anchor, *trained_now]))
+    torch.manual_seed(config.loop.seed)
+    encoder = (
+        MultimodalEncoder.from_pretrained(stage.export) if config.only else build_encoder(config.dim, config.towers)
+    )
     for modality, tower in encoder.branches.items():
-        if modality not in stage.config.only:
+        if modality not in trained_now:
             tower.requires_grad_(False)
-    return encoder
-
-
-def main() -> None:
-    """Train and export to ``RUN/export/encoder``."""
-    stage: Stage[EncoderConfig] = parse_stage("encoder", __doc__)
-    config, anchor = stage.config, stage.config.anchor
-    caches = stage.caches(*([anchor, *config.only] if config.only else []))
-    encoder = start_encoder(stage)
     model = EncoderLoss(config, encoder, stage.recipe.image_size)
-    batches = Batches(caches, anchor, config.max_tokens, stage.device)
+    batches = Batches(caches, config.anchor, config.max_tokens, stage.device)
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
         batch = batches.draw(step.batch_size, step.generator)
         noise = torch.randn(step.batch_size, encoder.image_embedding_dim, generator=step.generator)
         strength = torch.rand(step.batch_size, 1, generator=step.generator)
-        return prepared(batch, (strength * noise)[: len(batch[anchor][1])].to(stage.device))
+        return prepared(batch, (strength * noise)[: len(batch[config.anchor][1])].to(stage.device))
 
     def validate(model: Any) -> dict[str, float]:
-        return validation_recall(model, caches, anchor, stage.device)
+        return validation_recall(model, caches, config.anchor, stage.device)
 
     folder = stage.run / "-".join(["encoder", *config.only])
-    trained = train(config.loop, model, loss, folder, validate=validate, description="encoder")
+    trained = train(config.loop, model, loss, folder, validate=validate, description=folder.name)
     trained.encoder.save_pretrained(stage.export)
     print({"exported": str(stage.export), **validate(trained)})
+
+
+def main() -> None:
+    """Train and export to ``RUN/export/encoder``."""
+    stage: Stage[EncoderConfig] = parse_stage("encoder", __doc__)
+    for config in phases(stage.config):
+        train_phase(stage, config)
 
 
 if __name__ == "__main__":

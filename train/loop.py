@@ -81,8 +81,8 @@ def train(
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
     model.to(accelerator.device)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(_decay_groups(trained, config.weight_decay), lr=0.0, betas=(0.9, 0.99))
-    ema = EMAModel(list(trained.values()), decay=config.ema_decay) if config.ema_decay else None
+    optimizer = torch.optim.AdamW(_decay_groups(trained, config.weight_decay), lr=0.0, betas=(0.9, 0.99), fused=True)
+    ema = EMAModel(list(trained.values()), decay=config.ema_decay, foreach=True) if config.ema_decay else None
     start = _resume(run, trained, optimizer, ema)
     compiled = torch.compile(model) if config.compile else model
     prepared, optimizer_ = accelerator.prepare(compiled, optimizer)

@@ -21,6 +21,7 @@ from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import noise_by_seed
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.errors import InputError
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.prior import MultimodalPrior
 from unclip_mm.processing import MultimodalProcessor
@@ -163,15 +164,15 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         vectors, present = {}, {}
         for modality, sources in prompt.sources.items():
             rows = [row for row, source in enumerate(sources) if source is not None]
-            tensors = self._process(modality, [sources[row] for row in rows])
+            tensors = self._process(modality, [sources[row] for row in rows], rows)
             embedded = self.encoder.embed(modality, self.encoder.features(modality, tensors))
             vectors[modality] = embedded.new_zeros(len(sources), self.encoder.dim)
             vectors[modality][rows] = embedded
             present[modality] = torch.tensor([source is not None for source in sources], device=embedded.device)
         return Embeddings.from_dict(vectors, present)
 
-    def _process(self, modality: str, sources: Sequence[Any]) -> dict[str, Tensor]:
-        tensors = self.processor({modality: sources})[modality]
+    def _process(self, modality: str, sources: Sequence[Any], rows: Sequence[int] | None = None) -> dict[str, Tensor]:
+        tensors = self.processor({modality: sources}, rows)[modality]
         return {name: values.to(self.device) for name, values in tensors.items()}
 
     @torch.no_grad()
@@ -218,7 +219,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
 
         Args:
             text, audio, sketch, image: One input or a list. Lists of one prompt must be equally long, or of length 1.
-                An image alone needs no prior: its own embedding is decoded.
+                An image alone, with nothing to move away from, needs no prior: its own embedding is decoded.
             inputs: Other modalities of the model by name.
             embeddings: In place of inputs: ``Embeddings``; or (B, D) aligned vectors; or (B, E) image embeddings.
             weights: How much each modality counts, 0 or more; by default the prior weighs them itself.
@@ -246,11 +247,11 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         scale = check_scale("guidance_scale", guidance_scale, self.config.guidance_scale)
         prior_scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
         pictures = check_count("num_images_per_prompt", num_images_per_prompt, 1)
-        condition, whole = self._condition(given, embeddings)
+        condition, whole = self._condition(given, embeddings, against)
         prompts = whole if whole is not None else condition
         assert prompts is not None
         count = len(prompts)
-        chosen_weights = None if condition is None else check_weights(weights, condition.modalities)
+        chosen_weights = check_weights(weights, ("image",) if condition is None else condition.modalities)
         all_seeds = check_seeds(seeds, count * pictures, draw=lambda: secrets.randbelow(1 << 32))
         negative = self._encode(against) if against.sources else None
         images = []
@@ -280,15 +281,21 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             images.append(self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end))
         return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition)
 
-    def _condition(self, given: Prompt, embeddings: Any) -> tuple[Embeddings | None, Tensor | None]:
+    def _condition(self, given: Prompt, embeddings: Any, against: Prompt) -> tuple[Embeddings | None, Tensor | None]:
         """Return the embeddings of the prompt, or, where nothing is left to guess, whole image embeddings (B, E)."""
         if embeddings is not None:
             condition, whole = stored_prompt(embeddings, given, self.encoder.dim, whole_dim(self), self.modalities)
-            if whole is not None:
-                return None, self.normalizer.normalize(whole.to(self.device))
-            assert condition is not None
-            return condition.to(self.device), None
-        if set(given.sources) == {"image"} and all(source is not None for source in given.sources["image"]):
+            if whole is None:
+                assert condition is not None
+                return condition.to(self.device), None
+            if against.sources:
+                raise InputError(
+                    f"negative_{next(iter(against.sources))}: has no say beside whole image embeddings, which are "
+                    f"decoded as they are; give aligned embeddings (B, {self.encoder.dim}) or inputs"
+                )
+            return None, self.normalizer.normalize(whole.to(self.device))
+        only_images = set(given.sources) == {"image"} and all(source is not None for source in given.sources["image"])
+        if only_images and not against.sources:
             tensors = self._process("image", given.sources["image"])
             return None, self.normalizer.normalize(
                 self.encoder.image_embedding(self.encoder.features("image", tensors))

@@ -20,14 +20,15 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin,
 
 from unclip_mm.errors import CheckpointError, InputError
 from unclip_mm.inputs import check_text, load_audio, load_image, load_sketch, load_vector
+from unclip_mm.inputs.files import name_of
 from unclip_mm.towers.base import Features
 
 
 class Processor(Protocol):
     """Turns a list of raw inputs of one modality into a batch of tensors."""
 
-    def __call__(self, sources: Sequence[Any]) -> Features:
-        """Process a list of inputs."""
+    def __call__(self, sources: Sequence[Any], names: Sequence[str]) -> Features:
+        """Process a list of inputs; ``names`` are what errors call those that have no file name."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -41,14 +42,15 @@ class TextProcessor:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int = 256):
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
 
-    def __call__(self, sources: Sequence[Any]) -> Features:
+    def __call__(self, sources: Sequence[Any], names: Sequence[str]) -> Features:
         """Process a list of inputs; an InputError names one that cannot be used."""
-        texts = [check_text(source) for source in sources]
+        texts = [check_text(source, name=name) for source, name in zip(sources, names, strict=True)]
         batch = self.tokenizer(texts, padding=True, return_tensors="pt", truncation=False)
         lengths = batch["attention_mask"].sum(dim=1)
         if int(lengths.max()) > self.max_tokens:
+            longest = int(lengths.argmax())
             raise InputError(
-                f"text {texts[int(lengths.argmax())][:40]!r}...: {int(lengths.max())} tokens; "
+                f"{names[longest]}: {texts[longest][:40]!r}... has {int(lengths.max())} tokens; "
                 f"give at most {self.max_tokens}"
             )
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
@@ -70,10 +72,13 @@ class AudioProcessor:
     def __init__(self, extractor: WhisperFeatureExtractor):
         self.extractor = extractor
 
-    def __call__(self, sources: Sequence[Any]) -> Features:
+    def __call__(self, sources: Sequence[Any], names: Sequence[str]) -> Features:
         """Process a list of inputs; an InputError names one that cannot be used."""
         extractor = self.extractor
-        waves = [load_audio(source, sampling_rate=extractor.sampling_rate) for source in sources]
+        waves = [
+            load_audio(source, sampling_rate=extractor.sampling_rate, name=name_of(source, name))
+            for source, name in zip(sources, names, strict=True)
+        ]
         windows = max(math.ceil(len(wave) / extractor.n_samples) for wave in waves)
         padded = np.zeros((len(waves), windows * extractor.n_samples), dtype=np.float32)
         for row, wave in zip(padded, waves, strict=True):
@@ -105,10 +110,11 @@ class VisionProcessor:
     def __init__(self, size: int, sketch: bool = False):
         self.size, self.sketch = size, sketch
 
-    def __call__(self, sources: Sequence[Any]) -> Features:
+    def __call__(self, sources: Sequence[Any], names: Sequence[str]) -> Features:
         """Process a list of inputs; an InputError names one that cannot be used."""
         load = load_sketch if self.sketch else load_image
-        return {"pixels": torch.stack([self._tensor(load(source)) for source in sources])}
+        images = [load(source, name=name_of(source, name)) for source, name in zip(sources, names, strict=True)]
+        return {"pixels": torch.stack([self._tensor(image) for image in images])}
 
     def _tensor(self, image: Image.Image) -> Tensor:
         side = max(image.size)
@@ -137,14 +143,17 @@ class VectorProcessor:
     def __init__(self, features: int, sequence: bool = False):
         self.features, self.sequence = features, sequence
 
-    def __call__(self, sources: Sequence[Any]) -> Features:
+    def __call__(self, sources: Sequence[Any], names: Sequence[str]) -> Features:
         """Process a list of inputs; an InputError names one that cannot be used."""
-        arrays = [torch.from_numpy(load_vector(source)) for source in sources]
+        called = [name_of(source, name) for source, name in zip(sources, names, strict=True)]
+        arrays = [
+            torch.from_numpy(load_vector(source, name=name)) for source, name in zip(sources, called, strict=True)
+        ]
         rank = 2 if self.sequence else 1
-        for array in arrays:
+        for name, array in zip(called, arrays, strict=True):
             if array.ndim != rank or array.shape[-1] != self.features or not array.numel():
                 wanted = f"(steps, {self.features})" if self.sequence else f"({self.features},)"
-                raise InputError(f"vector input of shape {tuple(array.shape)}: give {wanted}")
+                raise InputError(f"{name}: has shape {tuple(array.shape)}; give {wanted}")
         if not self.sequence:
             return {"vector": torch.stack(arrays)}
         lengths = torch.tensor([len(array) for array in arrays])
@@ -193,8 +202,12 @@ class MultimodalProcessor(ProcessorMixin):
         """The modalities that can be processed."""
         return tuple(self.processors)
 
-    def __call__(self, raw: dict[str, Sequence[Any]]) -> dict[str, Features]:
+    def __call__(self, raw: dict[str, Sequence[Any]], rows: Sequence[int] | None = None) -> dict[str, Features]:
         """Process lists of raw inputs, one list a modality.
+
+        Args:
+            raw: Modality -> its inputs.
+            rows: The numbers by which errors call them; 0, 1, ... by default.
 
         Raises:
             InputError: An input or a modality cannot be used.
@@ -203,7 +216,10 @@ class MultimodalProcessor(ProcessorMixin):
             if modality not in self.processors:
                 known = ", ".join(self.processors)
                 raise InputError(f"modality {modality!r}: not known to this model; it takes {known}")
-        return {modality: self.processors[modality](sources) for modality, sources in raw.items()}
+        return {
+            modality: self.processors[modality](sources, _names(modality, rows or range(len(sources))))
+            for modality, sources in raw.items()
+        }
 
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
         """Write ``processor_config.json`` and one subfolder a modality that has files of its own."""
@@ -229,3 +245,7 @@ class MultimodalProcessor(ProcessorMixin):
             kind = PROCESSORS[options.pop("type")]
             processors[name] = kind.load(Path(folder) / name, **options)
         return cls(processors)
+
+
+def _names(modality: str, rows: Sequence[int]) -> list[str]:
+    return [modality] if len(rows) == 1 else [f"{modality} of row {row}" for row in rows]

@@ -120,12 +120,11 @@ def human_jobs(
     for path, (stamp, language, speaker), concept, content in found:
         if (concept.id, content) in jobs or (content in held_out and concept.split != "test_concept"):
             continue
-        captions = read_captions(folder / f"{stamp}.txt")
-        text = dict.fromkeys([captions.get("en", concept.label), captions.get(language.lower(), "")])
+        caption = read_caption(folder / f"{stamp}.txt")
         row = Row(
             id=f"speech-{speaker}-{stamp.replace('/', '-')}",
             concept=concept.id,
-            text=tuple(t for t in text if t),
+            text=(caption or concept.label,),
             split=_human_split(concept, language, hold_out_english),
             speaker=speaker,
             language=language,
@@ -182,13 +181,15 @@ def parse_recording(path: Path) -> tuple[str, str, str] | None:
     return (path.parent / match["stamp"]).as_posix(), code, f"tuxpaint-{code}"
 
 
-def read_captions(path: Path) -> dict[str, str]:
-    """Return the captions of a stamp by lower-case language code; English is ``en``; empty if there is no file."""
+def read_caption(path: Path) -> str:
+    """Return the English caption of a stamp, whatever language is spoken; empty if there is none.
+
+    The same file translates it, but the model's captions are English.
+    """
     if not path.is_file():
-        return {}
-    first, *others = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
-    pairs = (line.split(".utf8=", 1) for line in others if ".utf8=" in line)
-    return {"en": first.strip()} | {code.strip().lower(): text.strip() for code, text in pairs}
+        return ""
+    first, *_ = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    return first.strip()
 
 
 def with_article(label: str) -> str:
