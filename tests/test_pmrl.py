@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from objective_cases import NAMES, embeddings, mask, total, vectors
 
 from unclip_mm.embeddings import Embeddings
+from unclip_mm.errors import InputError
 from unclip_mm.objectives import PMRL
 from unclip_mm.objectives.spectrum import spectrum
 
@@ -40,6 +41,18 @@ def test_value_and_gradient_are_those_of_the_svd(modalities, missing):
     ours.backward()
     reference.backward()
     torch.testing.assert_close(a.grad, b.grad, rtol=1e-8, atol=1e-8)
+
+
+def test_the_reference_mode_differs_by_the_signs_alone():
+    batch = embeddings(9, 3, dim=12, missing=0.0)
+    ours, released = PMRL()(batch), PMRL(reference=True)(batch)
+    torch.testing.assert_close(released["alignment_loss"], ours["alignment_loss"])
+    torch.testing.assert_close(released["leading_share"], ours["leading_share"])
+    u, _, _ = torch.linalg.svd(batch.vectors.mT, full_matrices=True)
+    raw = F.cross_entropy(u[..., 0] @ u[..., 0].T / 0.1, torch.arange(9))
+    torch.testing.assert_close(released["regularisation_loss"], raw)
+    with pytest.raises(InputError, match="a modality is missing"):
+        PMRL(reference=True)(embeddings(9, 3, missing=0.4))
 
 
 def test_float32_is_close_to_float64():

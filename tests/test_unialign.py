@@ -86,7 +86,7 @@ def test_groups_leave_the_mean_of_uniformity():
 def test_gradient_of_the_uniformity_has_both_sums():
     # -(1 / (B tau^2)) sum_j (p_ij + p_ji)(z_i - z_j) on the sphere; the paper's text shows p_ij only
     x, tau = vectors(6, 1, 5)[:, 0].requires_grad_(), 0.5
-    uniformity(x, torch.ones(6, dtype=torch.bool), ~torch.eye(6, dtype=torch.bool), "gaussian", tau).backward()
+    uniformity(x, torch.ones(6, dtype=torch.bool), torch.arange(6), "gaussian", tau).backward()
     logits = (x @ x.T / tau**2).detach().fill_diagonal_(-math.inf)
     p = logits.softmax(dim=1)
     z = x.detach()

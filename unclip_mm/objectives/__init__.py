@@ -9,13 +9,35 @@ from typing import Any
 
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.common import Objective
+from unclip_mm.objectives.cs_aligner import CSAligner
+from unclip_mm.objectives.gram import GRAM, TRIANGLE
 from unclip_mm.objectives.infonce import InfoNCE
 from unclip_mm.objectives.pmrl import PMRL
+from unclip_mm.objectives.symile import Symile
 from unclip_mm.objectives.unialign import UniAlign
 
-__all__ = ["OBJECTIVES", "InfoNCE", "Objective", "PMRL", "UniAlign", "build_objective"]
+__all__ = [
+    "CSAligner",
+    "GRAM",
+    "InfoNCE",
+    "OBJECTIVES",
+    "Objective",
+    "PMRL",
+    "Symile",
+    "TRIANGLE",
+    "UniAlign",
+    "build_objective",
+]
 
-OBJECTIVES: dict[str, type[Objective]] = {"pmrl": PMRL, "unialign": UniAlign, "infonce": InfoNCE}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "pmrl": PMRL,
+    "unialign": UniAlign,
+    "infonce": InfoNCE,
+    "gram": GRAM,
+    "triangle": TRIANGLE,
+    "symile": Symile,
+    "cs-aligner": CSAligner,
+}
 
 
 def build_objective(name: str, **options: Any) -> Objective:
@@ -31,10 +53,10 @@ def build_objective(name: str, **options: Any) -> Objective:
     Example:
         >>> build_objective("pmrl", tau1=0.01).tau1
         0.01
-        >>> build_objective("clip")
+        >>> build_objective("pmrl", tau1=0.0)
         Traceback (most recent call last):
         ...
-        unclip_mm.errors.InputError: objective 'clip': unknown; give one of pmrl, unialign, infonce
+        unclip_mm.errors.InputError: tau1: 0.0 is too small; give a number greater than 0
     """
     if name not in OBJECTIVES:
         raise InputError(f"objective {name!r}: unknown; give one of {', '.join(OBJECTIVES)}")

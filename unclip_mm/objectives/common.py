@@ -1,4 +1,4 @@
-"""What every objective shares: one batch from all processes, float32, checked inputs, masks of negatives.
+"""What every objective shares: one batch from all processes, float32, checked inputs.
 
 Shapes: B rows (all processes together), M modalities, D dimensions.
 """
@@ -28,13 +28,14 @@ class Batch:
         vectors: (B, M, D) float32 or float64, unit norm where present, zero elsewhere.
         present: (B, M) bool.
         modalities: M names.
-        negatives: (B, B) bool, symmetric: two rows that may be pushed apart. False on the diagonal and within a group.
+        groups: (B,) int64; two rows may be pushed apart if and only if their groups differ. The B x B mask of negatives
+            is never held: it is compared into being where a chunk of it is needed.
     """
 
     vectors: Tensor
     present: Tensor
     modalities: tuple[str, ...]
-    negatives: Tensor
+    groups: Tensor
 
     def index(self, modality: str) -> int:
         """Give the position of a modality, as an anchor; InputError if there is none of that name."""
@@ -57,6 +58,9 @@ class Objective(nn.Module):
     autocast, and detaches whatever is only logged. Every process therefore returns the same loss, the loss that one
     process would have with the whole batch.
 
+    Attributes:
+        gathers: False for an objective that is to see the rows of its own process only.
+
     Example:
         >>> import torch
         >>> class Spread(Objective):
@@ -66,6 +70,8 @@ class Objective(nn.Module):
         >>> sorted(Spread()(Embeddings.from_dict({"text": torch.eye(3), "audio": torch.eye(3)})))
         ['rows', 'spread_loss']
     """
+
+    gathers: bool = True
 
     def forward(self, embeddings: Embeddings, groups: Tensor | None = None) -> dict[str, Tensor]:
         """Compute the terms of the objective.
@@ -83,7 +89,7 @@ class Objective(nn.Module):
             InputError: fewer than two rows, or one group, or one modality, or nothing to align; values not finite.
         """
         with torch.autocast(embeddings.vectors.device.type, enabled=False):
-            terms = self.terms(gather_batch(embeddings, groups))
+            terms = self.terms(gather_batch(embeddings, groups, gather=self.gathers))
         return {name: term if name.endswith("_loss") else term.detach() for name, term in terms.items()}
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
@@ -91,29 +97,32 @@ class Objective(nn.Module):
         raise NotImplementedError
 
 
-def gather_batch(embeddings: Embeddings, groups: Tensor | None) -> Batch:
+def gather_batch(embeddings: Embeddings, groups: Tensor | None, gather: bool = True) -> Batch:
     """Bring together and check the rows of all processes. Errors are the same on every process."""
     vectors, present = embeddings.vectors, embeddings.present
     if groups is not None:
         groups = _check_groups(groups, embeddings)
-    names = zlib.crc32("/".join(embeddings.modalities).encode())
-    width = torch.finfo(vectors.dtype).bits
-    layout = (*vectors.shape, width, names, int(groups is not None))
-    check_same_everywhere("embeddings (rows, modalities, dimension, bits, names, groups)", layout, vectors.device)
-    if width < 32:  # rounding has moved the norms
+    if torch.finfo(vectors.dtype).bits < 32:  # rounding has moved the norms
         vectors = F.normalize(vectors.float(), dim=-1)
-    vectors, present = gather_with_grad(vectors), gather_with_grad(present)
+    if gather:
+        names = zlib.crc32("/".join(embeddings.modalities).encode())
+        width = torch.finfo(embeddings.vectors.dtype).bits
+        layout = (*vectors.shape, width, names, int(groups is not None))
+        check_same_everywhere("embeddings (rows, modalities, dimension, bits, names, groups)", layout, vectors.device)
+        vectors, present = gather_with_grad(vectors), gather_with_grad(present)
+        groups = None if groups is None else gather_with_grad(groups)
     if not bool(torch.isfinite(vectors.detach()).all()):
         raise InputError("embeddings: not all values are finite; look for a tower that overflows, or a lower rate")
     if len(embeddings.modalities) < 2:
         raise InputError(f"embeddings: {embeddings.modalities[0]!r} is the only modality; objectives need two or more")
-    negatives = _negatives(len(vectors), None if groups is None else gather_with_grad(groups), vectors.device)
+    if groups is None:
+        groups = torch.arange(len(vectors), device=vectors.device)
     used = present.any(dim=1)
     if int(used.sum()) < 2:
         raise InputError(f"embeddings: {int(used.sum())} rows with a modality; give two or more in a batch")
-    if not bool((negatives & used & used.unsqueeze(1)).any()):
+    if bool((groups[used] == groups[used][0]).all()):
         raise InputError("groups: all rows are of one group, so there are no negatives; mix groups in a batch")
-    return Batch(vectors, present, embeddings.modalities, negatives)
+    return Batch(vectors, present, embeddings.modalities, groups)
 
 
 def _check_groups(groups: Tensor, embeddings: Embeddings) -> Tensor:
@@ -122,12 +131,6 @@ def _check_groups(groups: Tensor, embeddings: Embeddings) -> Tensor:
         what = f"{groups.dtype} {tuple(groups.shape)}" if isinstance(groups, Tensor) else type(groups).__name__
         raise InputError(f"groups: {what}; give an integer tensor of shape ({len(embeddings)},), one number a row")
     return groups.to(embeddings.vectors.device, torch.int64)
-
-
-def _negatives(rows: int, groups: Tensor | None, device: torch.device) -> Tensor:
-    if groups is None:
-        groups = torch.arange(rows, device=device)
-    return groups.unsqueeze(0) != groups.unsqueeze(1)
 
 
 def check_number(name: str, value: float, *, positive: bool = False) -> float:

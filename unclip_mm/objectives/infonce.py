@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from itertools import combinations
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from unclip_mm.errors import InputError
-from unclip_mm.objectives.common import Batch, Objective, check_number
+from unclip_mm.objectives.common import Batch
+from unclip_mm.objectives.contrast import Contrast, search
 
 __all__ = ["InfoNCE"]
 
-_MAX_SCALE = 100.0
 
-
-class InfoNCE(Objective):
+class InfoNCE(Contrast):
     """Symmetric contrastive loss over pairs of modalities: find your partner among the other rows.
 
     For a pair of modalities (m, n), with a learnable temperature tau:
@@ -37,6 +34,7 @@ class InfoNCE(Objective):
         temperature: initial temperature. The scale 1 / tau is clamped at 100, as in CLIP.
         learnable: train the temperature. Give the objective's parameters to the optimiser then, without weight decay;
             after `backward` each process has the whole gradient.
+        chunk_size: rows compared at a time, for batches whose B x B matrix is too large; None compares all at once.
 
     Terms: `contrastive_loss`; for the log `accuracy`, the share of searches that find the partner first, and `scale`.
 
@@ -53,49 +51,59 @@ class InfoNCE(Objective):
         {'contrastive_loss': 0.341, 'accuracy': 1.0, 'scale': 2.0}
     """
 
-    def __init__(self, anchor: str | None = None, temperature: float = 0.07, learnable: bool = True) -> None:
-        super().__init__()
-        scale = 1.0 / check_number("temperature", temperature, positive=True)
-        if scale > _MAX_SCALE:
-            raise InputError(f"temperature: {temperature} is too small; give {1 / _MAX_SCALE} or more")
+    def __init__(
+        self,
+        anchor: str | None = None,
+        temperature: float = 0.07,
+        learnable: bool = True,
+        chunk_size: int | None = None,
+    ) -> None:
+        super().__init__(temperature, learnable, chunk_size)
         self.anchor = anchor
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learnable)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Average both directions of all pairs that share rows."""
-        with torch.no_grad():  # on the parameter, before it is used: a clamp of the value would end its gradient
-            self.log_scale.clamp_(max=math.log(_MAX_SCALE))
-        scale = self.log_scale.to(batch.vectors.dtype).exp()
+        scale = self.scale(batch.vectors.dtype)
         losses, hits = [], []
-        for m, n in self._pairs(batch):
-            both = batch.present[:, m] & batch.present[:, n]
-            if not bool(both.any()) or int((batch.present[:, m] | batch.present[:, n]).sum()) < 2:
-                continue
+        for m, n in self.pairs(batch):
             for query, target in ((m, n), (n, m)):
-                logits, labels = self._logits(batch, both, query, target, scale)
-                losses.append(F.cross_entropy(logits, labels))
-                hits.append((logits.argmax(dim=1) == labels).to(logits.dtype).mean())
-        if not losses:
-            wanted = "two modalities" if self.anchor is None else f"the anchor {self.anchor!r} and another modality"
-            raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
+                loss, accuracy = self._search(batch, query, target, scale)
+                losses.append(loss)
+                hits.append(accuracy)
         return {
             "contrastive_loss": torch.stack(losses).mean(),
             "accuracy": torch.stack(hits).mean(),
             "scale": scale,
         }
 
-    def _pairs(self, batch: Batch) -> list[tuple[int, int]]:
-        if self.anchor is None:
-            return list(combinations(range(len(batch.modalities)), 2))
-        anchor = batch.index(self.anchor)
-        return [(anchor, other) for other in range(len(batch.modalities)) if other != anchor]
+    def pairs(self, batch: Batch) -> list[tuple[int, int]]:
+        """Give the pairs of modalities that share a row, and of which one is in a second row.
 
-    def _logits(self, batch: Batch, both: Tensor, query: int, target: int, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Compare the rows that have both with all that have the target: logits (rows, candidates), labels (rows,)."""
+        Raises:
+            InputError: there are none.
+        """
+        if self.anchor is None:
+            wanted, pairs = "two modalities", list(combinations(range(len(batch.modalities)), 2))
+        else:
+            anchor = batch.index(self.anchor)
+            wanted = f"the anchor {self.anchor!r} and another modality"
+            pairs = [(anchor, other) for other in range(len(batch.modalities)) if other != anchor]
+        there = batch.present
+        shared = [
+            (m, n)
+            for m, n in pairs
+            if bool((there[:, m] & there[:, n]).any()) and int((there[:, m] | there[:, n]).sum()) >= 2
+        ]
+        if not shared:
+            raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
+        return shared
+
+    def _search(self, batch: Batch, query: int, target: int, scale: Tensor) -> tuple[Tensor, Tensor]:
+        rows = torch.nonzero(batch.present[:, query] & batch.present[:, target]).flatten()
         candidates = torch.nonzero(batch.present[:, target]).flatten()
-        rows = torch.nonzero(both).flatten()
-        labels = torch.searchsorted(candidates, rows)
-        logits = scale * batch.vectors[rows, query] @ batch.vectors[candidates, target].mT
-        allowed = batch.negatives[rows][:, candidates]
-        allowed[torch.arange(len(rows), device=rows.device), labels] = True
-        return logits.masked_fill(~allowed, float("-inf")), labels
+        queries, targets = batch.vectors[:, query], batch.vectors[candidates, target]
+
+        def logits(part: Tensor) -> Tensor:
+            return scale * queries[part] @ targets.mT
+
+        return search(logits, rows, candidates, batch.groups, self.chunk_size)

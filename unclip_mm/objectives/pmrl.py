@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from unclip_mm.errors import InputError
+from unclip_mm.objectives.chunks import check_chunk_size
 from unclip_mm.objectives.common import Batch, Objective, check_choice, check_number
-from unclip_mm.objectives.spectrum import Spectrum, spectrum
+from unclip_mm.objectives.contrast import search
+from unclip_mm.objectives.spectrum import spectrum
 
 __all__ = ["PMRL"]
 
@@ -45,6 +48,11 @@ class PMRL(Objective):
         direction: "exact" carries the gradient of L_reg through the mixing weights of u_i, which is large when the
             modalities of a row are nearly orthogonal, as at random initialisation; "detached" holds them fixed (same
             value, calmer gradient).
+        reference: do as the released code does, for comparison: a full singular value decomposition, directions of
+            whatever sign it gives, and a repulsion among the rows of one process only. Slow, and no modality may be
+            missing.
+        chunk_size: rows whose directions are compared at a time, for batches whose B x B matrix is too large; None
+            compares all at once.
 
     Terms: `alignment_loss`, `regularisation_loss` (weighted); for the log `leading_share`, the mean of sigma_1^2 / k,
     and `pairwise_cosine`, the mean cosine of two modalities of a row.
@@ -61,40 +69,65 @@ class PMRL(Objective):
     """
 
     def __init__(
-        self, tau1: float = 0.05, tau2: float = 0.1, lambda_reg: float = 1.0, direction: str = "exact"
+        self,
+        tau1: float = 0.05,
+        tau2: float = 0.1,
+        lambda_reg: float = 1.0,
+        direction: str = "exact",
+        reference: bool = False,
+        chunk_size: int | None = None,
     ) -> None:
         super().__init__()
         self.tau1 = check_number("tau1", tau1, positive=True)
         self.tau2 = check_number("tau2", tau2, positive=True)
         self.lambda_reg = check_number("lambda_reg", lambda_reg)
         self.direction = check_choice("direction", direction, ("exact", "detached"))
+        self.reference = reference
+        self.gathers = not reference
+        self.chunk_size = check_chunk_size(chunk_size)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Compute alignment and repulsion over the rows that have a modality."""
         used = batch.present.any(dim=1)
+        vectors, present, groups = batch.vectors, batch.present, batch.groups
         order = sorted(range(len(batch.modalities)), key=lambda m: batch.modalities[m])  # where signs are a tie
-        vectors, present = batch.vectors[used][:, order], batch.present[used][:, order]
+        if not self.reference and order != list(range(len(order))):
+            vectors, present = vectors[:, order], present[:, order]
         tuples = batch.tuples()[used]
-        rows = spectrum(vectors, present)
-        directions = rows.leading_direction(exact=self.direction == "exact")
+        if not bool(used.all()):
+            vectors, present, groups = vectors[used], present[used], groups[used]
+        values, absent, directions = (self._released if self.reference else self._decompose)(vectors, present)
         with torch.no_grad():
             count = present.sum(dim=1)[tuples]
-            total = vectors[tuples].sum(dim=1).square().sum(dim=-1)
+            total = vectors.sum(dim=1).square().sum(dim=-1)[tuples]
             cosine = ((total - count) / (count * (count - 1))).mean()
-            share = (rows.values[tuples, -1].square() / count).mean()
+            share = (values[tuples, -1].square() / count).mean()
         return {
-            "alignment_loss": self._alignment(rows, tuples),
-            "regularisation_loss": self.lambda_reg * self._repulsion(directions, batch.negatives[used][:, used]),
+            "alignment_loss": self._alignment(values, absent, tuples),
+            "regularisation_loss": self.lambda_reg * self._repulsion(directions, groups),
             "leading_share": share,
             "pairwise_cosine": cosine,
         }
 
-    def _alignment(self, rows: Spectrum, tuples: Tensor) -> Tensor:
-        logits = (rows.values / self.tau1).masked_fill(rows.absent, float("-inf"))[tuples]
+    def _decompose(self, vectors: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the singular values (B, M), ascending, which of them are of absent modalities, and the directions."""
+        rows = spectrum(vectors, present)
+        return rows.values, rows.absent, rows.leading_direction(exact=self.direction == "exact")
+
+    def _released(self, vectors: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the same as `_decompose`, as the released code computes it."""
+        if not bool(present.all()):
+            raise InputError(
+                "embeddings: a modality is missing, which the released code cannot mask; reference=False can"
+            )
+        left, values, _ = torch.linalg.svd(vectors.mT, full_matrices=True)
+        return values.flip(-1), ~present, left[..., 0]
+
+    def _alignment(self, values: Tensor, absent: Tensor, tuples: Tensor) -> Tensor:
+        logits = (values / self.tau1).masked_fill(absent, float("-inf"))[tuples]
         return (logits.logsumexp(dim=-1) - logits[:, -1]).mean()
 
-    def _repulsion(self, directions: Tensor, negatives: Tensor) -> Tensor:
-        logits = directions @ directions.mT / self.tau2
-        own = logits.diagonal()
-        others = logits.masked_fill(~negatives, float("-inf"))
-        return (torch.cat([own.unsqueeze(1), others], dim=1).logsumexp(dim=1) - own).mean()
+    def _repulsion(self, directions: Tensor, groups: Tensor) -> Tensor:
+        rows = torch.arange(len(directions), device=directions.device)
+        loss, _ = search(lambda part: directions[part] @ directions.mT / self.tau2, rows, rows, groups, self.chunk_size)
+        return loss

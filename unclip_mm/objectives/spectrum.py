@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Spectrum", "spectrum"]
+__all__ = ["Spectrum", "root", "spectrum"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,7 @@ class Spectrum:
 
     def volume(self) -> Tensor:
         """Give sqrt(det G) of the present modalities (B,), kept differentiable at zero volume."""
-        determinant = self.values.square().masked_fill(self.absent, 1.0).prod(dim=-1)
-        return (determinant + 1e-6).sqrt()
+        return root(self.values.square().masked_fill(self.absent, 1.0).prod(dim=-1))
 
 
 def spectrum(vectors: Tensor, present: Tensor) -> Spectrum:
@@ -81,3 +80,8 @@ def spectrum(vectors: Tensor, present: Tensor) -> Spectrum:
     absent = torch.arange(vectors.shape[1], device=vectors.device) < (~present).sum(dim=1, keepdim=True)
     values = torch.linalg.vector_norm(axes.mT @ vectors, dim=-1)
     return Spectrum(values, absent, axes, eigenvalues[:, -1:] - eigenvalues, vectors, present)
+
+
+def root(square: Tensor) -> Tensor:
+    """Give sqrt(x + 1e-6): a volume or an area from its square, with a finite gradient where it is zero."""
+    return (square + 1e-6).sqrt()

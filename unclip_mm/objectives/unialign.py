@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unclip_mm.errors import InputError
+from unclip_mm.objectives.chunks import check_chunk_size, over_rows
 from unclip_mm.objectives.common import Batch, Objective, check_choice, check_number
 from unclip_mm.objectives.spectrum import spectrum
 
@@ -55,6 +56,7 @@ class UniAlign(Objective):
         lambda_vol: weight of the tuple-level term; 0 leaves it out (the paper generates with 0.1).
         tau_center: width of the kernel between the centres c_i; None: tau.
         anchor_mode: "free"; "stop_gradient", the anchor is moved by its own uniformity only; "frozen", by nothing.
+        chunk_size: rows compared at a time, for batches whose B x B matrix is too large; None compares all at once.
 
     Terms: `uniformity_loss`, `alignment_loss`, `volume_loss` (weighted, the last only if lambda_vol > 0); for the log
     `anchor_distance`, the unweighted alignment.
@@ -80,6 +82,7 @@ class UniAlign(Objective):
         lambda_vol: float = 0.0,
         tau_center: float | None = None,
         anchor_mode: str = "free",
+        chunk_size: int | None = None,
     ) -> None:
         super().__init__()
         self.anchor = anchor
@@ -90,6 +93,7 @@ class UniAlign(Objective):
         self.lambda_vol = check_number("lambda_vol", lambda_vol)
         self.tau_center = self.tau if tau_center is None else check_number("tau_center", tau_center, positive=True)
         self.anchor_mode = check_choice("anchor_mode", anchor_mode, _ANCHOR_MODES)
+        self.chunk_size = check_chunk_size(chunk_size)
 
     @classmethod
     def literal(cls, anchor: str = "image", **options: Any) -> UniAlign:
@@ -107,23 +111,21 @@ class UniAlign(Objective):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the three terms."""
         anchor = batch.index(self.anchor)
-        held = batch.vectors.clone()
-        held[:, anchor] = held[:, anchor].detach()
+        held = batch.vectors if self.anchor_mode == "free" else _held(batch.vectors, anchor)
         spread = held if self.anchor_mode == "frozen" else batch.vectors
-        pulled = batch.vectors if self.anchor_mode == "free" else held
-        distance = _anchor_distance(pulled, batch.present, anchor, self.anchor)
+        distance = _anchor_distance(held, batch.present, anchor, self.anchor, self.chunk_size)
         terms = {
             "uniformity_loss": self.lambda_uni * self._uniformity(spread, batch),
             "alignment_loss": self.lambda_align * distance,
             "anchor_distance": distance,
         }
         if self.lambda_vol > 0:
-            terms["volume_loss"] = self.lambda_vol * self._volume(pulled, batch)
+            terms["volume_loss"] = self.lambda_vol * self._volume(held, batch)
         return terms
 
     def _uniformity(self, vectors: Tensor, batch: Batch) -> Tensor:
         parts = [
-            uniformity(vectors[:, m], batch.present[:, m], batch.negatives, self.kernel, self.tau)
+            uniformity(vectors[:, m], batch.present[:, m], batch.groups, self.kernel, self.tau, self.chunk_size)
             for m in range(len(batch.modalities))
         ]
         return torch.stack(parts).sum()
@@ -131,30 +133,46 @@ class UniAlign(Objective):
     def _volume(self, vectors: Tensor, batch: Batch) -> Tensor:
         tuples = batch.tuples()
         centers = F.normalize(vectors.sum(dim=1), dim=-1, eps=1e-6)
-        spread = uniformity(centers, tuples, batch.negatives, self.kernel, self.tau_center)
+        spread = uniformity(centers, tuples, batch.groups, self.kernel, self.tau_center, self.chunk_size)
         return spread + spectrum(vectors[tuples], batch.present[tuples]).volume().mean()
 
 
-def uniformity(x: Tensor, present: Tensor, negatives: Tensor, kernel: str, tau: float) -> Tensor:
-    """Compute U of one modality: mean_i log mean_j kappa(x_i, x_j), j over the present negatives of i.
+def _held(vectors: Tensor, anchor: int) -> Tensor:
+    """Give the vectors with no gradient to the anchor's."""
+    held = vectors.clone()
+    held[:, anchor] = held[:, anchor].detach()
+    return held
+
+
+def uniformity(
+    x: Tensor, present: Tensor, groups: Tensor, kernel: str, tau: float, chunk_size: int | None = None
+) -> Tensor:
+    """Compute U of one modality: mean_i log mean_j kappa(x_i, x_j), j over the present rows of other groups than i's.
 
     Args:
         x: (B, D) unit vectors.
         present: (B,) bool.
-        negatives: (B, B) bool.
+        groups: (B,) int64.
         kernel: name of the kernel.
         tau: its width.
+        chunk_size: rows compared at a time; None: all.
 
     Returns:
         scalar; 0 if no row has a negative.
     """
-    pairs = negatives & present & present.unsqueeze(1)
-    rows = pairs.any(dim=1)
-    if not bool(rows.any()):
+    there = torch.nonzero(present).flatten()
+    points, groups = x[there], groups[there]
+    _, group, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
+    others = len(there) - sizes[group]
+    rows = torch.nonzero(others > 0).flatten()
+    if not len(rows):
         return x.sum() * 0.0
-    pairs = pairs[rows]
-    logits = log_kernel(x[rows] @ x.mT, kernel, tau).masked_fill(~pairs, float("-inf"))
-    return (logits.logsumexp(dim=1) - pairs.sum(dim=1).to(logits.dtype).log()).mean()
+
+    def log_sum(part: Tensor) -> Tensor:
+        logits = log_kernel(points[part] @ points.mT, kernel, tau)
+        return logits.masked_fill(groups[part].unsqueeze(1) == groups, float("-inf")).logsumexp(dim=1)
+
+    return (over_rows(log_sum, rows, chunk_size) - others[rows].to(x.dtype).log()).mean()
 
 
 def log_kernel(cosine: Tensor, kernel: str, tau: float) -> Tensor:
@@ -177,12 +195,17 @@ def _squared_angle(cosine: Tensor) -> Tensor:
     return torch.where(near, 2.0 * series, angle.square())
 
 
-def _anchor_distance(vectors: Tensor, present: Tensor, anchor: int, name: str) -> Tensor:
+def _anchor_distance(vectors: Tensor, present: Tensor, anchor: int, name: str, chunk_size: int | None) -> Tensor:
     """Average ||z_i^(a) - z_i^(n)||^2 over all pairs that are there."""
     pairs = present & present[:, anchor : anchor + 1]
     pairs[:, anchor] = False
-    if not bool(pairs.any()):
+    rows = torch.nonzero(pairs.any(dim=1)).flatten()
+    if not len(rows):
         wanted = f"the anchor {name!r} and another modality"
         raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
-    rows, others = torch.nonzero(pairs, as_tuple=True)
-    return (vectors[rows, anchor] - vectors[rows, others]).square().sum(dim=-1).mean()
+
+    def distances(part: Tensor) -> Tensor:
+        z = vectors[part]
+        return ((z - z[:, anchor : anchor + 1]).square().sum(dim=-1) * pairs[part]).sum(dim=1)
+
+    return over_rows(distances, rows, chunk_size).sum() / pairs.sum()
