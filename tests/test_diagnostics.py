@@ -148,3 +148,32 @@ def test_no_gradient_and_clear_errors():
     for call in (lambda: diagnostics.hoelder_divergence(batch, 0.0), lambda: diagnostics.uniformity(batch, t=-1.0)):
         with pytest.raises(InputError, match="greater than 0"):
             call()
+
+
+def test_leaving_one_out_is_the_estimate_without_the_point_itself():
+    batch, tau = embeddings(7, 2, missing=0.0), 0.5
+    x, y = batch["image"], batch["text"]
+
+    def density(a, b, skip):
+        k = torch.exp(-torch.cdist(a, b).square() / (2 * tau**2))
+        return (k.sum(dim=1) - 1) / (len(b) - 1) if skip else k.mean(dim=1)
+
+    mixed = density(x, y, False).mean().log()
+    expected = ((density(x, x, True).mean().log() + density(y, y, True).mean().log()) / 2) - mixed
+    assert diagnostics.hoelder_divergence(batch, tau, leave_one_out=True) == pytest.approx(float(expected))
+    assert diagnostics.hoelder_divergence(batch, tau) > diagnostics.hoelder_divergence(batch, tau, leave_one_out=True)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.4])
+def test_the_baseline_is_what_equal_distributions_show(missing):
+    z = vectors(400, 3, 6, noise=2.0)
+    shift = torch.tensor([2.0, 0, 0, 0, 0, 0]).double()
+    z[:, 1] = F.normalize(z[:, 1] + shift, dim=-1)
+    present = torch.rand(400, 3, generator=torch.Generator().manual_seed(0)) >= missing
+    present[:, 0] = True
+    apart = Embeddings(z, present, ("image", "text", "audio"))
+    baseline = diagnostics.hoelder_baseline(apart)
+    assert abs(baseline) < 0.1 * diagnostics.hoelder_divergence(apart)
+    assert diagnostics.hoelder_baseline(apart, seed=1) == pytest.approx(baseline, abs=0.05)
+    same = Embeddings(vectors(400, 3, 6, noise=2.0), torch.ones(400, 3, dtype=torch.bool), apart.modalities)
+    assert diagnostics.hoelder_baseline(same) == pytest.approx(diagnostics.hoelder_divergence(same), abs=0.02)

@@ -37,9 +37,12 @@ from train.evaluation.report import (
 )
 from train.evaluation.retrieval import ask, encode_items, evaluate_retrieval, pairs
 from train.evaluation.sheets import draw_sheet
+from train.evaluation.space import draw_training, untrained
 from train.judge import EfficientNetLite0, Judge
+from train.recipes.tiny import TINY
 from unclip_mm.data.manifest import Manifest, Row, read_manifest, write_manifest
 from unclip_mm.data.synthetic import make_synthetic_world
+from unclip_mm.encoder import build_encoder
 from unclip_mm.errors import CheckpointError, InputError
 
 COLOURS = {
@@ -381,12 +384,17 @@ def test_a_whole_evaluation(pipeline_folder: Path, tmp_path: Path, capsys: pytes
     make_synthetic_world(data, image_size=32, variations=1)
     archives.mkdir()
     published(archives, published_weights())
+    figures = {f"held_out_{name}": 0.5 for name in ("gap", "alignment", "zeta", "chi", "text_to_image_recall@1")}
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps({"step": step, **figures}) + "\n" for step in (10, 20)))
     options = Options(
         checkpoint=str(pipeline_folder),
         data=data,
         output=tmp_path / "report.json",
         archives=archives,
         sheets=tmp_path / "sheets",
+        diagnostics=tmp_path / "space",
+        training_log=log,
         concepts=3,
         seeds="0",
         steps=1,
@@ -403,6 +411,27 @@ def test_a_whole_evaluation(pipeline_folder: Path, tmp_path: Path, capsys: pytes
     assert "top-1" in capsys.readouterr().out
     assert (tmp_path / "sheets" / "seen-text.png").is_file()
     assert (data / "judge-32-32.safetensors").is_file()
+    space = report["space"]["seen"]["after"]
+    assert space["anchor"] == "image" and space["rows"] == 3 and 0 <= space["chi"] <= 1
+    assert {"seen-space.png", "seen-spectrum.png", "training.png"} <= {p.name for p in (tmp_path / "space").iterdir()}
+
+
+def test_a_log_without_diagnostics_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such log"):
+        draw_training(tmp_path / "log.jsonl", tmp_path / "training.png")
+    (tmp_path / "log.jsonl").write_text(json.dumps({"step": 1, "loss": 1.0}) + "\n")
+    with pytest.raises(InputError, match="holds no diagnostics"):
+        draw_training(tmp_path / "log.jsonl", tmp_path / "training.png")
+
+
+def test_an_untrained_encoder_keeps_only_frozen_backbones() -> None:
+    towers = {**TINY.encoder.towers, "text": {**TINY.encoder.towers["text"], "frozen": True}}
+    torch.manual_seed(1)
+    trained = build_encoder(TINY.encoder.dim, towers)
+    before, fresh = trained.state_dict(), untrained(trained).state_dict()
+    constant = {name for name, values in before.items() if values.std() == 0 or "embed_positions" in name}
+    kept = {name for name in before if torch.equal(fresh[name], before[name])} - constant
+    assert kept == {name for name in before if name.startswith("branches.text.backbone.")} - constant
 
 
 def test_a_mistake_on_the_command_line_is_one_line(

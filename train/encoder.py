@@ -21,6 +21,7 @@ from train.augment import line_drawing, shift_and_scale
 from train.config import EncoderConfig
 from train.loop import Losses, Step, train
 from train.stage import Stage, parse_stage
+from unclip_mm import diagnostics
 from unclip_mm.data.cache import ConceptPools, ModalityCache
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.encoder import MultimodalEncoder, aligned_part, build_encoder
@@ -152,24 +153,36 @@ def crop(features: Features, most: int, generator: torch.Generator) -> Features:
     return {"tokens": tokens, "mask": mask}
 
 
-def validation_recall(
+def validation_figures(
     model: EncoderLoss, caches: dict[str, ModalityCache], anchor: str, device: torch.device
 ) -> dict[str, float]:
-    """Recall@1 from every other modality to the anchor on validation concepts, one item each."""
+    """Recall@1 from every other modality to the anchor on validation concepts, one item each, and the diagnostics."""
     pools = ConceptPools(caches, "validation", anchor=anchor)
     positions = pools.draw(len(pools.concepts), torch.Generator().manual_seed(0))
-    embedded = {}
+    vectors, present, figures = {}, {}, {}
     for modality, chosen in positions.items():
         where = chosen >= 0
-        if where.sum() >= 2:
-            features = {k: v.to(device) for k, v in caches[modality].features(chosen[where]).items()}
-            embedded[modality] = (model.encoder.embed(modality, features).float().cpu(), where.nonzero()[:, 0].tolist())
-    return {
-        f"held_out_{modality}_to_{anchor}_recall@1": recall_at_k(
-            vectors, embedded[anchor][0], labels, embedded[anchor][1], (1,)
-        )[1]
-        for modality, (vectors, labels) in embedded.items()
-        if modality != anchor
+        if where.sum() < 2:
+            continue
+        features = {k: v.to(device) for k, v in caches[modality].features(chosen[where]).items()}
+        embedded = model.encoder.embed(modality, features).float().cpu()
+        vectors[modality] = embedded.new_zeros(len(chosen), model.encoder.dim).index_put((where,), embedded)
+        present[modality] = where
+    if len(vectors) < 2:
+        return {}
+    for modality in (name for name in vectors if name != anchor):
+        rows = present[modality].nonzero()[:, 0]
+        recall = recall_at_k(
+            vectors[modality][rows], vectors[anchor], rows.tolist(), list(range(len(vectors[anchor]))), (1,)
+        )
+        figures[f"held_out_{modality}_to_{anchor}_recall@1"] = recall[1]
+    embeddings = Embeddings.from_dict(vectors, present)
+    gaps = diagnostics.centroid_gap(embeddings)
+    return figures | {
+        "held_out_gap": sum(gaps.values()) / len(gaps),
+        "held_out_alignment": diagnostics.alignment(embeddings),
+        "held_out_zeta": diagnostics.zeta(embeddings, anchor),
+        "held_out_chi": diagnostics.chi(embeddings, anchor),
     }
 
 
@@ -208,7 +221,7 @@ def train_phase(stage: Stage[EncoderConfig], config: EncoderConfig) -> None:
         return prepared(batch, (strength * noise)[: len(batch[config.anchor][1])].to(stage.device))
 
     def validate(model: Any) -> dict[str, float]:
-        return validation_recall(model, caches, config.anchor, stage.device)
+        return validation_figures(model, caches, config.anchor, stage.device)
 
     folder = stage.run / "-".join(["encoder", *config.only])
     trained = train(config.loop, model, loss, folder, validate=validate, description=folder.name)

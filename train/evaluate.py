@@ -31,6 +31,16 @@ from train.evaluation.report import (
 )
 from train.evaluation.retrieval import evaluate_retrieval
 from train.evaluation.sheets import draw_sheet
+from train.evaluation.space import (
+    draw_space,
+    draw_spectrum,
+    draw_training,
+    embed_concepts,
+    encode_with,
+    measure_space,
+    space_table,
+    untrained,
+)
 from train.judge import PACKAGE, RESOLUTION, Judge
 from unclip_mm.data.manifest import read_manifest
 from unclip_mm.errors import InputError, UnclipError
@@ -50,6 +60,10 @@ class Options:
     """Where the package with the judge's network is or shall be; by default DATA/archives."""
     sheets: Path | None = None
     """A folder for sheets of unpicked pictures, one a condition; none by default."""
+    diagnostics: Path | None = None
+    """A folder for plots of the shared space, before and after training: gaps, spectra, conflicts; none by default."""
+    training_log: Path | None = None
+    """With diagnostics: the log of the encoder's training (runs/NAME/encoder/log.jsonl), to draw them over its steps."""
     concepts: int = 200
     """Concepts a question at most; also the number of candidates in retrieval."""
     seeds: str = "0,1,2"
@@ -97,6 +111,8 @@ def evaluate(options: Options) -> dict[str, Any]:
         "retrieval": retrieval,
     }
     print(retrieval_table(retrieval), "\n")
+    if options.diagnostics is not None:
+        report["space"] = diagnose(pipe, pools, options)
     if options.generation:
         report |= judge_images(pipe, pools, images(manifest), seeds, options)
         print(generation_table(report["generation"]), "\n")
@@ -104,6 +120,23 @@ def evaluate(options: Options) -> dict[str, Any]:
     print(summary_table(report["summary"]))
     write_report(report, options.output)
     return report
+
+
+def diagnose(pipe: Any, pools: Sequence[Pool], options: Options) -> dict[str, Any]:
+    """Measure and draw the space of every pool, before and after training: the part ``space`` of the report."""
+    assert options.diagnostics is not None
+    trained, fresh = (encode_with(encoder, pipe.processor) for encoder in (pipe.encoder, untrained(pipe.encoder)))
+    figures: dict[str, Any] = {}
+    for pool in pools:
+        before, after = (embed_concepts(encode, pool, options.concepts) for encode in (fresh, trained))
+        anchor = "image" if "image" in after.modalities else after.modalities[0]
+        figures[pool.name] = {"before": measure_space(before, anchor), "after": measure_space(after, anchor)}
+        print(f"{pool.name} concepts\n{space_table(**figures[pool.name])}\n")
+        draw_space(before, after, options.diagnostics / f"{pool.name}-space.png")
+        draw_spectrum(before, after, options.diagnostics / f"{pool.name}-spectrum.png")
+    if options.training_log is not None:
+        draw_training(options.training_log, options.diagnostics / "training.png")
+    return figures
 
 
 _SAMPLING = {

@@ -25,6 +25,7 @@ __all__ = [
     "centroid_gap",
     "chi",
     "effective_rank",
+    "hoelder_baseline",
     "hoelder_divergence",
     "pairwise_cosines",
     "uniformity",
@@ -106,7 +107,7 @@ def chi(embeddings: Embeddings, anchor: str, weights: Mapping[str, float] | None
 
 
 @torch.no_grad()
-def hoelder_divergence(embeddings: Embeddings, tau: float = 0.5) -> float:
+def hoelder_divergence(embeddings: Embeddings, tau: float = 0.5, leave_one_out: bool = False) -> float:
     """Estimate how far the distributions of the modalities are from each other, whatever the pairing.
 
         D = (1/M) sum_m log int p_m^M - log int prod_m p_m       >= 0, and 0 only if all distributions are equal
@@ -121,9 +122,11 @@ def hoelder_divergence(embeddings: Embeddings, tau: float = 0.5) -> float:
     Args:
         embeddings: each modality takes part with the rows it is present in.
         tau: width of the kernel. Narrow ones see little else than the rows themselves.
+        leave_one_out: leave k = i out of s_i, which is otherwise too large by K(z, z) = 1; removes most of the bias,
+            and the exact zero for identical sets. Compare either with `hoelder_baseline`.
 
     Raises:
-        InputError: fewer than two modalities, or one that is absent in every row.
+        InputError: fewer than two modalities, or one that is absent in every row (or in all but one, to leave out).
 
     Example:
         >>> import torch
@@ -132,14 +135,41 @@ def hoelder_divergence(embeddings: Embeddings, tau: float = 0.5) -> float:
         True
     """
     _check_tau(tau)
-    sets = list(_columns(embeddings, at_least=1).values())
+    sets = list(_columns(embeddings, at_least=2 if leave_one_out else 1).values())
     if len(sets) < 2:
         raise InputError(f"hoelder_divergence: {embeddings.modalities[0]!r} is the only modality; give two or more")
     power = len(sets) - 1
     cross = torch.stack([_log_density(sets[0], other, tau) for other in sets[1:]]).sum(dim=0)
     mixed = _log_mean(cross)
-    own = [_log_mean(power * _log_density(points, points, tau)) for points in sets]
+    own = [_log_mean(power * _log_density(points, points, tau, leave_one_out)) for points in sets]
     return float(torch.stack([term - mixed for term in own]).mean())
+
+
+@torch.no_grad()
+def hoelder_baseline(embeddings: Embeddings, tau: float = 0.5, leave_one_out: bool = False, seed: int = 0) -> float:
+    """Give the divergence that these rows would show if all modalities had one distribution: the estimate's own bias.
+
+    In every row the modalities that are there change places at random, which keeps the rows and makes the
+    distributions equal; then `hoelder_divergence` is taken.
+
+    Args:
+        embeddings, tau, leave_one_out: as there.
+        seed: of the places.
+
+    Example:
+        >>> import torch
+        >>> apart = Embeddings.from_dict({"image": torch.eye(8)[:4], "text": torch.eye(8)[4:]})
+        >>> hoelder_baseline(apart) < hoelder_divergence(apart)
+        True
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chance = torch.rand(embeddings.present.shape, generator=generator).to(embeddings.vectors.device)
+    # both orders list the present modalities first: one by name, one by chance
+    places = (~embeddings.present).to(chance.dtype).argsort(dim=1, stable=True)
+    drawn = (chance + 2.0 * ~embeddings.present).argsort(dim=1)
+    source = torch.empty_like(drawn).scatter(1, places, drawn)
+    vectors = embeddings.vectors.gather(1, source.unsqueeze(-1).expand_as(embeddings.vectors))
+    return hoelder_divergence(Embeddings(vectors, embeddings.present, embeddings.modalities), tau, leave_one_out)
 
 
 @torch.no_grad()
@@ -277,8 +307,11 @@ def _pairs(embeddings: Embeddings) -> dict[tuple[str, str], tuple[Tensor, Tensor
     return result
 
 
-def _log_density(at: Tensor, of: Tensor, tau: float) -> Tensor:
-    return _log_mean((at @ of.mT - 1) / tau**2)
+def _log_density(at: Tensor, of: Tensor, tau: float, leave_one_out: bool = False) -> Tensor:
+    logits = (at @ of.mT - 1) / tau**2
+    if not leave_one_out:
+        return _log_mean(logits)
+    return logits.fill_diagonal_(float("-inf")).logsumexp(dim=-1) - math.log(len(of) - 1)
 
 
 def _log_mean(logits: Tensor) -> Tensor:

@@ -1,0 +1,198 @@
+"""Time and memory of the objectives against the published formulas: ``python -m benchmarks.objectives``.
+
+Every figure is forward and backward of one batch in a process of its own, ours and the plain formula in turn, and the
+ratios are taken within a pair. ``--large-batch`` instead runs a batch of 65,536 rows through every objective in chunks.
+Nothing else should run beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import combinations
+from statistics import median
+
+import psutil
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor
+
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.objectives import PMRL, build_objective
+
+Loss = Callable[[Tensor], Tensor]
+"""Unit vectors (B, M, D) -> the loss, a scalar."""
+
+NAMES = ("image", "text", "audio", "sketch", "imu")
+SIZES = ((256, 3), (256, 5), (1024, 3), (1024, 5), (4096, 3), (4096, 5))
+"""Rows and modalities of the table."""
+
+
+def ours(name: str, chunk_size: int | None = None) -> Loss:
+    """The objective of the package."""
+    objective = build_objective(name, chunk_size=chunk_size)
+
+    def loss(z: Tensor) -> Tensor:
+        there = torch.ones(z.shape[:2], dtype=torch.bool)
+        terms = objective(Embeddings(z, there, NAMES[: z.shape[1]]))
+        return torch.stack([value for key, value in terms.items() if key.endswith("_loss")]).sum()
+
+    return loss
+
+
+def plain_pmrl(z: Tensor) -> Tensor:
+    """A full singular value decomposition of D x M a row, as the released code takes it."""
+    there = torch.ones(z.shape[:2], dtype=torch.bool)
+    terms = PMRL(reference=True)(Embeddings(z, there, NAMES[: z.shape[1]]))
+    return terms["alignment_loss"] + terms["regularisation_loss"]
+
+
+def plain_gram(z: Tensor) -> Tensor:
+    """A determinant of (k + 1) x (k + 1) for every one of the B x B pairs, as the released code takes them."""
+    anchors, others = z[:, 0], z[:, 1:]
+    rows, k = len(z), others.shape[1]
+    inside = (others @ others.mT).expand(rows, rows, k, k)
+    across = torch.einsum("id,jmd->ijm", anchors, others)
+    top = torch.cat([torch.ones(rows, rows, 1), across], dim=2).unsqueeze(2)
+    gram = torch.cat([top, torch.cat([across.unsqueeze(3), inside], dim=3)], dim=2)
+    logits = -(torch.linalg.det(gram.float()).abs() + 1e-6).sqrt() / 0.07
+    labels = torch.arange(rows)
+    return (
+        F.cross_entropy(logits, labels, label_smoothing=0.1) + F.cross_entropy(logits.T, labels, label_smoothing=0.1)
+    ) / 2
+
+
+def plain_infonce(z: Tensor) -> Tensor:
+    """The B x B matrix of every pair of modalities."""
+    labels = torch.arange(len(z))
+    losses = []
+    for m, n in combinations(range(z.shape[1]), 2):
+        logits = z[:, m] @ z[:, n].T / 0.07
+        losses.append((F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2)
+    return torch.stack(losses).mean()
+
+
+def plain_unialign(z: Tensor) -> Tensor:
+    """The B x B matrix of every modality with itself, and the distances to the anchor."""
+    rows = len(z)
+    spread = [
+        (z[:, m] @ z[:, m].T / 0.07).fill_diagonal_(float("-inf")).logsumexp(dim=1).mean() for m in range(z.shape[1])
+    ]
+    away = (z[:, :1] - z[:, 1:]).square().sum(dim=-1).mean()
+    return torch.stack(spread).sum() - z.shape[1] * torch.tensor(rows - 1.0).log() + 30.0 * away
+
+
+PLAIN: dict[str, Loss] = {
+    "pmrl": plain_pmrl,
+    "gram": plain_gram,
+    "infonce": plain_infonce,
+    "unialign": plain_unialign,
+}
+LARGE = ("pmrl", "unialign", "infonce", "gram", "symile", "cs-aligner")
+
+
+def plain_gigabytes(name: str, rows: int, modalities: int, dim: int) -> float:
+    """About what the plain formula holds at its peak, to leave out what no machine of this size can run."""
+    if name == "pmrl":
+        return 6 * 4 * rows * dim * dim / 2**30
+    if name == "gram":
+        return 8 * 4 * rows * rows * modalities**2 / 2**30
+    return 8 * 4 * rows * rows * modalities / 2**30
+
+
+def measure(loss: Loss, rows: int, modalities: int, dim: int, repeats: int) -> dict[str, float]:
+    """Run forward and backward; give the median seconds, and the peak memory in GB beyond the inputs."""
+    torch.manual_seed(0)
+    z = F.normalize(torch.randn(rows, 1, dim) + torch.randn(rows, modalities, dim), dim=-1).requires_grad_()
+    before = psutil.Process().memory_info().rss
+    times, values = [], []
+    for _ in range(repeats + (repeats > 1)):  # one to warm up
+        z.grad = None
+        start = time.perf_counter()
+        value = loss(z)
+        value.backward()
+        times.append(time.perf_counter() - start)
+        values.append(value.item())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"seconds": median(times[-repeats:]), "gigabytes": (peak - before) / 2**30, "value": values[-1]}
+
+
+def in_a_process(*arguments: object) -> dict[str, float]:
+    """Run `measure` in a fresh process, whose peak memory is its own."""
+    command = [sys.executable, "-m", "benchmarks.objectives", "--measure", json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return dict(json.loads(done.stdout))
+
+
+def table(repeats: int, dim: int) -> None:
+    """Print ours beside the plain formula."""
+    available = psutil.virtual_memory().available / 2**30
+    print("objective   rows  M    ours s   plain s    times   ours GB  plain GB    times   values differ by")
+    for name in PLAIN:
+        for rows, modalities in SIZES:
+            mine = in_a_process(name, True, rows, modalities, dim, repeats, None)
+            row = f"{name:10} {rows:5} {modalities:2} {mine['seconds']:9.4f}"
+            needed = plain_gigabytes(name, rows, modalities, dim)
+            if needed > 0.8 * available:
+                print(f"{row}   the plain formula would need about {needed:.0f} GB; ours {mine['gigabytes']:.3f}")
+                continue
+            slow = name == "pmrl" and rows > 256
+            other = in_a_process(name, False, rows, modalities, dim, 1 if slow else repeats, None)
+            faster, smaller = (other[key] / max(mine[key], 1e-4) for key in ("seconds", "gigabytes"))
+            off = abs(mine["value"] - other["value"])
+            print(
+                f"{row} {other['seconds']:9.4f} {faster:8.1f} {mine['gigabytes']:9.3f} {other['gigabytes']:9.3f} "
+                f"{smaller:8.1f}   {off:.1e}",
+                flush=True,
+            )
+
+
+def large(rows: int, dim: int, chunk_size: int) -> None:
+    """Print time and memory of a batch whose B x B matrix would not fit."""
+    print(f"{rows} rows, 2 modalities, {dim} dimensions, {chunk_size} rows a chunk")
+    for name in LARGE:
+        result = in_a_process(name, True, rows, 2, dim, 1, chunk_size)
+        print(f"{name:10} {result['seconds']:8.1f} s  {result['gigabytes']:6.2f} GB beyond the inputs", flush=True)
+
+
+def main(
+    repeats: int = 5,
+    dim: int = 512,
+    large_batch: bool = False,
+    rows: int = 65_536,
+    chunk_size: int = 512,
+) -> None:
+    """Print the table.
+
+    Args:
+        repeats: Timed steps a figure, of which the median counts.
+        dim: Dimensions D.
+        large_batch: Run one large batch in chunks instead.
+        rows: Of the large batch.
+        chunk_size: Rows of it compared at a time.
+    """
+    if large_batch:
+        large(rows, dim, chunk_size)
+    else:
+        table(repeats, dim)
+
+
+def measure_and_print(text: str) -> None:
+    """Do what `in_a_process` asks for."""
+    name, package, rows, modalities, dim, repeats, chunk_size = json.loads(text)
+    loss = ours(name, chunk_size) if package else PLAIN[name]
+    print(json.dumps(measure(loss, rows, modalities, dim, repeats)))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        measure_and_print(sys.argv[2])
+    else:
+        tyro.cli(main)

@@ -1,0 +1,200 @@
+"""The shared space, measured and drawn: gaps, spectra and conflicts of the modalities, before and after training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from train.evaluation.items import Pool, choose
+from train.evaluation.retrieval import Encode, encode_items
+from unclip_mm import diagnostics
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.errors import InputError
+
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+"""Of the modalities: told apart also by people who do not see all colours."""
+
+
+def embed_concepts(encode: Encode, pool: Pool, count: int, seed: int = 0) -> Embeddings:
+    """Embed one item of every kind for up to ``count`` concepts: a held-out one where there is one.
+
+    Concepts without an image are left out, if the pool has images; a concept may lack other kinds.
+
+    Raises:
+        InputError: The pool has no two concepts with two kinds each.
+    """
+    tables = {concept: {**pool.known.get(concept, {}), **pool.asked[concept]} for concept in sorted(pool.asked)}
+    pictured = any("image" in kinds for kinds in tables.values())
+    concepts = [c for c, kinds in tables.items() if len(kinds) >= 2 and ("image" in kinds or not pictured)]
+    if len(concepts) < 2:
+        raise InputError(f"pool {pool.name!r}: has no two concepts with two modalities each; nothing to measure")
+    order = torch.randperm(len(concepts), generator=torch.Generator().manual_seed(seed)).tolist()[:count]
+    names = [concepts[i] for i in order]
+    chosen = {
+        kind: {row: choose(tables, name, kind, seed) for row, name in enumerate(names) if kind in tables[name]}
+        for kind in pool.kinds
+    }
+    vectors = encode_items(encode, (item for rows in chosen.values() for item in rows.values()))
+    dim = len(next(iter(vectors.values())))
+    stacked, present = {}, {}
+    for kind, rows in chosen.items():
+        if len(rows) < 2:
+            continue
+        stacked[kind], present[kind] = torch.zeros(len(order), dim), torch.zeros(len(order), dtype=torch.bool)
+        for row, item in rows.items():
+            stacked[kind][row], present[kind][row] = vectors[item.key], True
+    return Embeddings.from_dict(stacked, present)
+
+
+def untrained(encoder: MultimodalEncoder) -> MultimodalEncoder:
+    """Give the encoder as it was before training: frozen backbones as they are, all else from random weights."""
+    torch.manual_seed(0)
+    fresh = MultimodalEncoder(encoder.dim, dict(encoder.config.towers)).to(next(encoder.parameters()).device).eval()
+    for modality in encoder.modalities:
+        if encoder.tower(modality).frozen:
+            fresh.tower(modality).backbone.load_state_dict(encoder.tower(modality).backbone.state_dict())
+    return fresh
+
+
+def measure_space(embeddings: Embeddings, anchor: str) -> dict[str, Any]:
+    """Give every diagnostic of :mod:`unclip_mm.diagnostics`, as plain numbers."""
+    return {
+        "rows": len(embeddings),
+        "centroid_gap": _by_names(diagnostics.centroid_gap(embeddings)),
+        "cosine": _by_names(diagnostics.pairwise_cosines(embeddings)),
+        "alignment": diagnostics.alignment(embeddings),
+        "uniformity": diagnostics.uniformity(embeddings),
+        "effective_rank": diagnostics.effective_rank(embeddings),
+        "hoelder": diagnostics.hoelder_divergence(embeddings, leave_one_out=True),
+        "hoelder_baseline": diagnostics.hoelder_baseline(embeddings, leave_one_out=True),
+        "anchor": anchor,
+        "zeta": diagnostics.zeta(embeddings, anchor),
+        "chi": diagnostics.chi(embeddings, anchor),
+    }
+
+
+def space_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Lines of what changed, for people."""
+    lines = [f"{'the shared space':38} {'before':>9} {'after':>9}"]
+
+    def line(name: str, get: Callable[[Mapping[str, Any]], float]) -> None:
+        lines.append(f"{name:38} {get(before):9.3f} {get(after):9.3f}")
+
+    for pair in after["centroid_gap"]:
+        line(f"centroid gap, {pair}", lambda figures, pair=pair: figures["centroid_gap"][pair])  # type: ignore[misc]
+    for pair in after["cosine"]:
+        line(f"cosine of partners, {pair}", lambda figures, pair=pair: figures["cosine"][pair])  # type: ignore[misc]
+    for kind in after["effective_rank"]:
+        line(f"effective rank, {kind}", lambda figures, kind=kind: figures["effective_rank"][kind])  # type: ignore[misc]
+    for name, key in (
+        ("Hoelder divergence", "hoelder"),
+        ("  of one distribution (its bias)", "hoelder_baseline"),
+        (f"zeta, anchor {after['anchor']}", "zeta"),
+        (f"chi, anchor {after['anchor']}", "chi"),
+    ):
+        line(name, lambda figures, key=key: figures[key])  # type: ignore[misc]
+    return "\n".join(lines)
+
+
+def draw_space(before: Embeddings, after: Embeddings, file: Path, lines: int = 40) -> None:
+    """Draw both spaces along the two directions in which each is widest; grey lines join what is one thing."""
+    figure, axes = _figure(1, 2, 10.5, 5.2)
+    for axis, embeddings, title in ((axes[0], before, "before training"), (axes[1], after, "after")):
+        points = embeddings.vectors[embeddings.present]
+        mean = points.mean(dim=0)
+        _, _, directions = torch.linalg.svd(points - mean, full_matrices=False)
+        flat = (embeddings.vectors - mean) @ directions[:2].T
+        for row in range(min(lines, len(embeddings))):
+            there = flat[row][embeddings.present[row]]
+            axis.plot(there[:, 0], there[:, 1], color="#dddddd", linewidth=0.6, zorder=1)
+        for column, kind in enumerate(embeddings.modalities):
+            there = flat[embeddings.present[:, column], column]
+            axis.scatter(there[:, 0], there[:, 1], s=9, color=COLOURS[column % len(COLOURS)], label=kind, zorder=2)
+        gap = diagnostics.centroid_gap(embeddings)
+        axis.set_title(f"{title}: mean gap of the modalities {sum(gap.values()) / len(gap):.2f}")
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.set_aspect("equal", adjustable="datalim")
+    axes[1].legend(loc="upper right", fontsize=8, frameon=False)
+    _save(figure, file)
+
+
+def draw_spectrum(before: Embeddings, after: Embeddings, file: Path) -> None:
+    """Draw the singular values of every modality: how many dimensions it uses."""
+    figure, axes = _figure(1, 2, 10.5, 4.2)
+    for axis, embeddings, title in ((axes[0], before, "before training"), (axes[1], after, "after")):
+        rank = diagnostics.effective_rank(embeddings)
+        for column, kind in enumerate(embeddings.modalities):
+            values = torch.linalg.svdvals(embeddings.vectors[embeddings.present[:, column], column])
+            label = f"{kind}: effective rank {rank[kind]:.0f}"
+            axis.semilogy(values / values[0], color=COLOURS[column % len(COLOURS)], label=label)
+        axis.set_title(f"singular values, {title}")
+        axis.set_xlabel("dimension")
+        axis.set_ylim(1e-3, 1.3)
+        axis.legend(fontsize=8, frameon=False)
+    _save(figure, file)
+
+
+def draw_training(log: Path, file: Path) -> None:
+    """Draw the diagnostics that a training of the encoder logged on its validation concepts.
+
+    Raises:
+        InputError: The log is not there, or holds no diagnostics.
+    """
+    if not log.is_file():
+        raise InputError(f"{log}: there is no such log; give runs/NAME/encoder/log.jsonl")
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    entries = [entry for entry in entries if "held_out_zeta" in entry]
+    if not entries:
+        raise InputError(f"{log}: holds no diagnostics; give the log of an encoder's training")
+    steps = [entry["step"] for entry in entries]
+    panels = {
+        "conflict": ("held_out_zeta", "held_out_chi"),
+        "distance": ("held_out_gap", "held_out_alignment"),
+        "recall@1": [key for key in entries[-1] if key.endswith("recall@1")],
+    }
+    figure, axes = _figure(1, 3, 13.0, 3.8)
+    for axis, (title, keys) in zip(axes, panels.items(), strict=True):
+        for colour, key in zip(COLOURS, keys, strict=False):
+            name = key.removeprefix("held_out_").removesuffix("_recall@1").replace("_", " ")
+            axis.plot(
+                steps, [entry.get(key, float("nan")) for entry in entries], "o-", color=colour, markersize=3, label=name
+            )
+        axis.set_title(f"{title}, held-out concepts")
+        axis.set_xlabel("step")
+        axis.legend(fontsize=8, frameon=False)
+    _save(figure, file)
+
+
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Sequence[Any]]:
+    from matplotlib.figure import Figure  # without pyplot, which asks for a display
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns)
+
+
+def _save(figure: Any, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)
+
+
+def _by_names(pairs: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    return {" - ".join(pair): value for pair, value in pairs.items()}
+
+
+def encode_with(encoder: MultimodalEncoder, processor: Any) -> Encode:
+    """Give a function that encodes raw inputs of one modality."""
+
+    @torch.no_grad()
+    def encode(modality: str, values: Sequence[str | Path]) -> Tensor:
+        device = next(encoder.parameters()).device
+        tensors = {name: part.to(device) for name, part in processor({modality: list(values)})[modality].items()}
+        return encoder.embed(modality, encoder.features(modality, tensors))
+
+    return encode
