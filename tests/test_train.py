@@ -61,6 +61,8 @@ def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None
     assert done.returncode == 0, done.stderr
     from unclip_mm import UnCLIPMultimodalPipeline
 
+    configs = [path.read_text() for path in (tiny_run / "pipeline").glob("*/config.json")]
+    assert configs and not any(str(tiny_run) in config for config in configs)
     pipe = UnCLIPMultimodalPipeline.from_pretrained(tiny_run / "pipeline")
     pipe.set_progress_bar_config(disable=True)
     assert pipe(text="a red circle", seeds=0).images[0].size == (32, 32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
     )
 
 
+def forget_paths(folder: Path) -> None:
+    """Take the folders that the parts were loaded from out of a saved pipeline: they mean nothing elsewhere."""
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
 def main(output: Path, recipe: str = "pictograms", run: Path | None = None, half: bool = True) -> None:
     """Write a pipeline that ``from_pretrained`` loads.
 
@@ -70,6 +79,7 @@ def main(output: Path, recipe: str = "pictograms", run: Path | None = None, half
             if isinstance(component, torch.nn.Module):
                 component.half()
     pipe.save_pretrained(output)
+    forget_paths(output)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"{output}: {size / 2**20:.1f} MiB")
 

@@ -80,7 +80,7 @@ PICTOGRAMS = Recipe(
     ),
     decoder=DecoderConfig(
         loop=LoopConfig(
-            steps=8000,
+            steps=6000,
             batch_size=128,
             learning_rate=1e-3,
             warmup_steps=100,
@@ -107,5 +107,5 @@ PICTOGRAMS = Recipe(
         ),
         views=4,
     ),
-    sampling={"num_inference_steps": 8, "prior_steps": 10, "guidance_scale": 1.5, "prior_guidance_scale": 1.5},
+    sampling={"num_inference_steps": 12, "prior_steps": 10, "guidance_scale": 1.5, "prior_guidance_scale": 3.0},
 )
