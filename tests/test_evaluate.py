@@ -37,7 +37,7 @@ from train.evaluation.report import (
 )
 from train.evaluation.retrieval import ask, encode_items, evaluate_retrieval, pairs
 from train.evaluation.sheets import draw_sheet
-from train.evaluation.space import draw_training, untrained
+from train.evaluation.space import read_training, untrained
 from train.judge import EfficientNetLite0, Judge
 from train.recipes.tiny import TINY
 from unclip_mm.data.manifest import Manifest, Row, read_manifest, write_manifest
@@ -418,10 +418,10 @@ def test_a_whole_evaluation(pipeline_folder: Path, tmp_path: Path, capsys: pytes
 
 def test_a_log_without_diagnostics_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such log"):
-        draw_training(tmp_path / "log.jsonl", tmp_path / "training.png")
+        read_training(tmp_path / "log.jsonl")
     (tmp_path / "log.jsonl").write_text(json.dumps({"step": 1, "loss": 1.0}) + "\n")
     with pytest.raises(InputError, match="holds no diagnostics"):
-        draw_training(tmp_path / "log.jsonl", tmp_path / "training.png")
+        read_training(tmp_path / "log.jsonl")
 
 
 def test_an_untrained_encoder_keeps_only_frozen_backbones() -> None:
@@ -438,7 +438,7 @@ def test_a_mistake_on_the_command_line_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     given = ["--checkpoint", "x", "--data", str(tmp_path), "--output", str(tmp_path / "report.json")]
-    for wrong in (given, [*given, "--seeds", "a"], [*given, "--concepts", "1"]):
+    for wrong in (given, [*given, "--seeds", "a"], [*given, "--concepts", "1"], [*given, "--training-log", "x"]):
         monkeypatch.setattr("sys.argv", ["evaluate", *wrong])
         with pytest.raises(SystemExit) as stopped:
             main()

@@ -140,6 +140,7 @@ def test_rows_may_lack_modalities(pipe: UnCLIPMultimodalPipeline) -> None:
         ({"image": picture(), "weights": {"text": 1.0}}, "weight of 'text'"),
         ({"embeddings": np.ones((1, 64), dtype=np.float32), "negative_text": "a"}, "negative_text: has no say"),
         ({"text": ["a", None, " "], "audio": tone()}, "text of row 2: is blank"),
+        ({"text": [None, " "], "audio": tone()}, "text of row 1: is blank"),
         ({"audio": [tone(), (16_000, np.zeros(16_000, dtype=np.float32))]}, "audio of row 1: is silent"),
         ({"text": "a", "seeds": [1, 2]}, "2 for 1 pictures"),
         ({"text": "a", "seeds": -1}, "seeds: -1"),

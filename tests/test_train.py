@@ -99,6 +99,30 @@ def test_later_modalities_join_when_the_others_are_trained(tiny_run: Path, tmp_p
     assert not any("reconstruction_loss" in values for values in losses(run, "encoder-audio").values())
 
 
+def test_a_broken_later_phase_leaves_nothing_that_looks_finished(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "cache").symlink_to(tiny_run / "cache")
+    few = ("--later", "audio", "--loop.steps", "2", "--later-loop.steps", "4", "--later-loop.log-every", "1")
+    broken = subprocess.run(
+        command("encoder", run, *few, "--later-loop.max-minutes", "0"), capture_output=True, text=True, check=False
+    )
+    assert broken.returncode != 0 and "run again to go on" in broken.stderr
+    assert not (run / "export" / "encoder").exists()
+    train("encoder", run, *few)
+    assert sorted(losses(run, "encoder-audio")) == [1, 2, 3, 4]
+    assert (run / "export" / "encoder").is_dir()
+
+
+def test_options_that_only_leaves_out_are_refused(tiny_run: Path) -> None:
+    for option in (("--loop.steps", "3"), ("--anchor", "text")):
+        done = subprocess.run(
+            command("encoder", tiny_run, "--only", "audio", *option), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert done.stderr.strip().endswith("instead") and done.stderr.count("\n") == 1
+
+
 def test_a_killed_run_goes_on_to_the_same_losses(tiny_run: Path, tmp_path: Path) -> None:
     options = (
         "--loop.steps",

@@ -4,13 +4,14 @@ The objective aligns the modalities. A reconstruction term keeps the image embed
 the picture from it, so that the part of the embedding that no caption speaks of holds layout and style.
 
 Modalities that the recipe names as ``later`` are then trained one by one into the space that is there by then: all
-other towers stay as they are. With ``--only audio`` that is all that happens, to the encoder exported before, and a
-prior and a decoder trained on its space stay valid.
+other towers stay as they are. With ``--only audio`` (and ``--later-loop.steps N``, ``--later-anchor NAME``) that is all
+that happens, to the encoder exported before, and a prior and a decoder trained on its space stay valid.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -20,11 +21,12 @@ from torch import Tensor, nn
 from train.augment import line_drawing, shift_and_scale
 from train.config import EncoderConfig
 from train.loop import Losses, Step, train
-from train.stage import Stage, parse_stage
+from train.stage import Stage, find_recipe, parse_stage
 from unclip_mm import diagnostics
 from unclip_mm.data.cache import ConceptPools, ModalityCache
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.encoder import MultimodalEncoder, aligned_part, build_encoder
+from unclip_mm.errors import InputError
 from unclip_mm.metrics import recall_at_k
 from unclip_mm.objectives import OBJECTIVES, build_objective
 from unclip_mm.towers import Features
@@ -200,17 +202,18 @@ def phases(config: EncoderConfig) -> list[EncoderConfig]:
     return alone if config.only else [config, *alone]
 
 
-def train_phase(stage: Stage[EncoderConfig], config: EncoderConfig) -> None:
-    """Train the modalities of one phase and export the whole encoder."""
+def train_phase(stage: Stage[EncoderConfig], config: EncoderConfig, encoder: MultimodalEncoder) -> MultimodalEncoder:
+    """Train the modalities of one phase, and return the whole encoder."""
     trained_now = config.only or tuple(name for name in config.towers if name not in config.later)
     caches = stage.caches(*dict.fromkeys([config.anchor, *trained_now]))
-    torch.manual_seed(config.loop.seed)
-    encoder = (
-        MultimodalEncoder.from_pretrained(stage.export) if config.only else build_encoder(config.dim, config.towers)
-    )
-    for modality, tower in encoder.branches.items():
-        if modality not in trained_now:
-            tower.requires_grad_(False)
+    resting = [
+        parameter
+        for modality, tower in encoder.branches.items()
+        for parameter in tower.parameters()
+        if modality not in trained_now and parameter.requires_grad
+    ]
+    for parameter in resting:
+        parameter.requires_grad_(False)
     model = EncoderLoss(config, encoder, stage.recipe.image_size)
     batches = Batches(caches, config.anchor, config.max_tokens, stage.device)
 
@@ -225,15 +228,40 @@ def train_phase(stage: Stage[EncoderConfig], config: EncoderConfig) -> None:
 
     folder = stage.run / "-".join(["encoder", *config.only])
     trained = train(config.loop, model, loss, folder, validate=validate, description=folder.name)
-    trained.encoder.save_pretrained(stage.export)
-    print({"exported": str(stage.export), **validate(trained)})
+    print({"trained": folder.name, **validate(trained)})
+    for parameter in resting:
+        parameter.requires_grad_(True)
+    return encoder
+
+
+def check_options(config: EncoderConfig, written: EncoderConfig) -> None:
+    """Refuse options of the joint training beside ``only``, which leaves it out.
+
+    Raises:
+        InputError: ``loop`` or ``anchor`` differs from what the recipe says.
+    """
+    for name in ("loop", "anchor"):
+        if config.only and getattr(config, name) != getattr(written, name):
+            raise InputError(f"--{name}: has no say beside --only; give --later-{name} instead")
 
 
 def main() -> None:
-    """Train and export to ``RUN/export/encoder``."""
+    """Train and export to ``RUN/export/encoder``, once all phases are done."""
     stage: Stage[EncoderConfig] = parse_stage("encoder", __doc__)
-    for config in phases(stage.config):
-        train_phase(stage, config)
+    config = stage.config
+    try:
+        check_options(config, find_recipe(stage.recipe.name).encoder)
+    except InputError as error:
+        print(f"train.encoder: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    torch.manual_seed(config.loop.seed)
+    encoder = (
+        MultimodalEncoder.from_pretrained(stage.export) if config.only else build_encoder(config.dim, config.towers)
+    )
+    for phase in phases(config):
+        encoder = train_phase(stage, phase, encoder)
+    encoder.save_pretrained(stage.export)
+    print({"exported": str(stage.export)})
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from train.evaluation.space import (
     embed_concepts,
     encode_with,
     measure_space,
+    read_training,
     space_table,
     untrained,
 )
@@ -96,6 +97,9 @@ def evaluate(options: Options) -> dict[str, Any]:
     seeds = parse_seeds(options.seeds)
     if options.concepts < 2:
         raise InputError(f"concepts: {options.concepts} leaves nothing to confuse; give 2 or more")
+    if options.training_log is not None and options.diagnostics is None:
+        raise InputError("training-log: is drawn among the diagnostics; give --diagnostics FOLDER as well")
+    training = [] if options.training_log is None else read_training(options.training_log)
     manifest = read_manifest(options.data)
     pipe = load_pipeline(options.checkpoint, options.device)
     pools = build_pools(manifest, options.language, pipe.modalities)
@@ -112,7 +116,9 @@ def evaluate(options: Options) -> dict[str, Any]:
     }
     print(retrieval_table(retrieval), "\n")
     if options.diagnostics is not None:
-        report["space"] = diagnose(pipe, pools, options)
+        report["space"] = diagnose(pipe, pools, options.concepts, options.diagnostics)
+        if training:
+            draw_training(training, options.diagnostics / "training.png")
     if options.generation:
         report |= judge_images(pipe, pools, images(manifest), seeds, options)
         print(generation_table(report["generation"]), "\n")
@@ -122,20 +128,17 @@ def evaluate(options: Options) -> dict[str, Any]:
     return report
 
 
-def diagnose(pipe: Any, pools: Sequence[Pool], options: Options) -> dict[str, Any]:
+def diagnose(pipe: Any, pools: Sequence[Pool], concepts: int, folder: Path) -> dict[str, Any]:
     """Measure and draw the space of every pool, before and after training: the part ``space`` of the report."""
-    assert options.diagnostics is not None
     trained, fresh = (encode_with(encoder, pipe.processor) for encoder in (pipe.encoder, untrained(pipe.encoder)))
     figures: dict[str, Any] = {}
     for pool in pools:
-        before, after = (embed_concepts(encode, pool, options.concepts) for encode in (fresh, trained))
+        before, after = (embed_concepts(encode, pool, concepts) for encode in (fresh, trained))
         anchor = "image" if "image" in after.modalities else after.modalities[0]
         figures[pool.name] = {"before": measure_space(before, anchor), "after": measure_space(after, anchor)}
         print(f"{pool.name} concepts\n{space_table(**figures[pool.name])}\n")
-        draw_space(before, after, options.diagnostics / f"{pool.name}-space.png")
-        draw_spectrum(before, after, options.diagnostics / f"{pool.name}-spectrum.png")
-    if options.training_log is not None:
-        draw_training(options.training_log, options.diagnostics / "training.png")
+        draw_space(before, after, folder / f"{pool.name}-space.png")
+        draw_spectrum(before, after, folder / f"{pool.name}-spectrum.png")
     return figures
 
 

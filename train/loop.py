@@ -215,13 +215,11 @@ def _resume(run: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(saved[name])
-    for position, values in _optimizer_tensors(optimizer):
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            values[key] = state[f"{position}.{key}"]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for parameter in parameters:
-        for key in ("exp_avg", "exp_avg_sq"):
-            optimizer.state[parameter][key] = optimizer.state[parameter][key].to(parameter.device)
+    for name, value in state.items():  # parameters that have had no gradient yet have no state
+        position, key = name.split(".")
+        parameter = parameters[int(position)]
+        optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
     if ema:
         shadow = load_file(newest / "ema.safetensors")
         ema.shadow_params = [shadow[name].to(p.device) for name, p in trained.items()]

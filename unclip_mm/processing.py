@@ -248,4 +248,4 @@ class MultimodalProcessor(ProcessorMixin):
 
 
 def _names(modality: str, rows: Sequence[int]) -> list[str]:
-    return [modality] if len(rows) == 1 else [f"{modality} of row {row}" for row in rows]
+    return [modality] if list(rows) == [0] else [f"{modality} of row {row}" for row in rows]

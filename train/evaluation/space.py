@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,9 @@ def embed_concepts(encode: Encode, pool: Pool, count: int, seed: int = 0) -> Emb
 
 def untrained(encoder: MultimodalEncoder) -> MultimodalEncoder:
     """Give the encoder as it was before training: frozen backbones as they are, all else from random weights."""
-    torch.manual_seed(0)
-    fresh = MultimodalEncoder(encoder.dim, dict(encoder.config.towers)).to(next(encoder.parameters()).device).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        fresh = MultimodalEncoder(encoder.dim, dict(encoder.config.towers)).to(next(encoder.parameters()).device).eval()
     for modality in encoder.modalities:
         if encoder.tower(modality).frozen:
             fresh.tower(modality).backbone.load_state_dict(encoder.tower(modality).backbone.state_dict())
@@ -81,24 +84,19 @@ def measure_space(embeddings: Embeddings, anchor: str) -> dict[str, Any]:
 
 def space_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Lines of what changed, for people."""
+    named = {
+        **{f"centroid gap, {pair}": ("centroid_gap", pair) for pair in after["centroid_gap"]},
+        **{f"cosine of partners, {pair}": ("cosine", pair) for pair in after["cosine"]},
+        **{f"effective rank, {kind}": ("effective_rank", kind) for kind in after["effective_rank"]},
+        "Hoelder divergence": ("hoelder",),
+        "  of one distribution (its bias)": ("hoelder_baseline",),
+        f"zeta, anchor {after['anchor']}": ("zeta",),
+        f"chi, anchor {after['anchor']}": ("chi",),
+    }
     lines = [f"{'the shared space':38} {'before':>9} {'after':>9}"]
-
-    def line(name: str, get: Callable[[Mapping[str, Any]], float]) -> None:
-        lines.append(f"{name:38} {get(before):9.3f} {get(after):9.3f}")
-
-    for pair in after["centroid_gap"]:
-        line(f"centroid gap, {pair}", lambda figures, pair=pair: figures["centroid_gap"][pair])  # type: ignore[misc]
-    for pair in after["cosine"]:
-        line(f"cosine of partners, {pair}", lambda figures, pair=pair: figures["cosine"][pair])  # type: ignore[misc]
-    for kind in after["effective_rank"]:
-        line(f"effective rank, {kind}", lambda figures, kind=kind: figures["effective_rank"][kind])  # type: ignore[misc]
-    for name, key in (
-        ("Hoelder divergence", "hoelder"),
-        ("  of one distribution (its bias)", "hoelder_baseline"),
-        (f"zeta, anchor {after['anchor']}", "zeta"),
-        (f"chi, anchor {after['anchor']}", "chi"),
-    ):
-        line(name, lambda figures, key=key: figures[key])  # type: ignore[misc]
+    for name, keys in named.items():
+        values = [reduce(getitem, keys, figures) for figures in (before, after)]
+        lines.append(f"{name:38} {values[0]:9.3f} {values[1]:9.3f}")
     return "\n".join(lines)
 
 
@@ -141,8 +139,8 @@ def draw_spectrum(before: Embeddings, after: Embeddings, file: Path) -> None:
     _save(figure, file)
 
 
-def draw_training(log: Path, file: Path) -> None:
-    """Draw the diagnostics that a training of the encoder logged on its validation concepts.
+def read_training(log: Path) -> list[dict[str, float]]:
+    """Read the diagnostics that a training of the encoder logged on its validation concepts, a dict a step.
 
     Raises:
         InputError: The log is not there, or holds no diagnostics.
@@ -153,6 +151,11 @@ def draw_training(log: Path, file: Path) -> None:
     entries = [entry for entry in entries if "held_out_zeta" in entry]
     if not entries:
         raise InputError(f"{log}: holds no diagnostics; give the log of an encoder's training")
+    return entries
+
+
+def draw_training(entries: Sequence[Mapping[str, float]], file: Path) -> None:
+    """Draw what :func:`read_training` gives, over the steps."""
     steps = [entry["step"] for entry in entries]
     panels = {
         "conflict": ("held_out_zeta", "held_out_chi"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from train.config import AutoencoderConfig, DecoderConfig, EncoderConfig, LoopConfig, PriorConfig, Recipe
 
 
@@ -21,6 +23,18 @@ def vit(width: int, layers: int, channels: int, image_size: int = 64) -> dict:
     }
 
 
+_ENCODER_LOOP = LoopConfig(
+    steps=2000,
+    batch_size=128,
+    learning_rate=1.5e-3,
+    warmup_steps=50,
+    decay_fraction=0.7,
+    weight_decay=0.05,
+    ema_decay=0.99,
+    mixed_precision="bf16",
+    validate_every=250,
+)
+
 PICTOGRAMS = Recipe(
     name="pictograms",
     data="pictograms",
@@ -39,17 +53,7 @@ PICTOGRAMS = Recipe(
         ),
     ),
     encoder=EncoderConfig(
-        loop=LoopConfig(
-            steps=2000,
-            batch_size=128,
-            learning_rate=1.5e-3,
-            warmup_steps=50,
-            decay_fraction=0.7,
-            weight_decay=0.05,
-            ema_decay=0.99,
-            mixed_precision="bf16",
-            validate_every=250,
-        ),
+        loop=_ENCODER_LOOP,
         dim=256,
         towers={
             "text": {"type": "text", "backbone": "data/backbones/minilm", "width": 384, "depth": 1},
@@ -66,17 +70,7 @@ PICTOGRAMS = Recipe(
         objective="unialign",
         objective_options={"lambda_align": 10.0},
         later=("audio",),
-        later_loop=LoopConfig(
-            steps=1000,
-            batch_size=256,
-            learning_rate=1.5e-3,
-            warmup_steps=50,
-            decay_fraction=0.7,
-            weight_decay=0.05,
-            ema_decay=0.99,
-            mixed_precision="bf16",
-            validate_every=250,
-        ),
+        later_loop=replace(_ENCODER_LOOP, steps=1000, batch_size=256),
     ),
     decoder=DecoderConfig(
         loop=LoopConfig(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +52,7 @@ class Batch:
         return rows
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """Base of the objectives; a new one defines `terms`.
 
     `forward` gathers the rows of all processes (with gradients: see `unclip_mm.distributed.gather_with_grad`), leaves
@@ -92,9 +93,9 @@ class Objective(nn.Module):
             terms = self.terms(gather_batch(embeddings, groups, gather=self.gathers))
         return {name: term if name.endswith("_loss") else term.detach() for name, term in terms.items()}
 
+    @abstractmethod
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the terms on the rows of all processes."""
-        raise NotImplementedError
 
 
 def gather_batch(embeddings: Embeddings, groups: Tensor | None, gather: bool = True) -> Batch:

@@ -24,7 +24,7 @@ class CSAligner(InfoNCE):
 
     **When to use.** When the gap that InfoNCE leaves between the modalities is in the way, as in generation. The
     divergence needs no partners, so rows with a single modality help. Relatives: `UniAlign`, by the same group, closes
-    the gap without negatives between modalities; `diagnostics.holder_divergence` measures what is left of it.
+    the gap without negatives between modalities; `diagnostics.hoelder_divergence` measures what is left of it.
 
     Args:
         anchor, temperature, learnable, chunk_size: as in `InfoNCE`.

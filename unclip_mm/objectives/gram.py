@@ -30,7 +30,7 @@ class GRAM(Contrast):
     **When to use.** As a baseline for three modalities or more, one of which is a natural anchor. The volume is blind
     to signs, and it is zero as soon as any two of the vectors agree: a row whose text and audio coincide fits every
     image. Rank by the cosine when you retrieve. Relatives: `PMRL` measures the same tuple by its leading singular
-    value; `TRIANGLE` by an area, which sees one corner that is far.
+    value; `TRIANGLE` by an area, which sees signs.
 
     **How it is computed.** Within the comparisons of a tuple only the anchor changes, so
     det Gram(x_i, Y_j) = det Gram(Y_j) (1 - ||Q_j x_i||^2) with an orthonormal basis Q_j of the tuple: one small
