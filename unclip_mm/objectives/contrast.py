@@ -64,25 +64,31 @@ def search(
             not count it. By default the candidates themselves.
 
     Returns:
-        Mean cross entropy, and the share of rows that find themselves first.
+        Mean cross entropy, and the share of rows that find themselves before all others.
     """
 
+    distinct = members is None and len(groups.unique()) == len(groups)  # then there is nothing to leave out
     members = candidates.unsqueeze(0) if members is None else members
 
     def compare(part: Tensor) -> Tensor:
         own = torch.searchsorted(candidates, part).unsqueeze(1)
-        allowed = torch.ones(len(part), len(candidates), dtype=torch.bool, device=part.device)
-        for member in members:
-            allowed &= groups[part].unsqueeze(1) != groups[member]
-        allowed.scatter_(1, own, True)
-        logits = logits_of(part).masked_fill(~allowed, float("-inf"))
-        total, positive = logits.logsumexp(dim=1), logits.gather(1, own).squeeze(1)
-        loss = total - positive
-        if smoothing:
-            even = total - logits.masked_fill(~allowed, 0.0).sum(dim=1) / allowed.sum(dim=1)
-            loss = (1.0 - smoothing) * loss + smoothing * even
-        hit = logits.detach().argmax(dim=1, keepdim=True) == own
-        return torch.stack([loss, hit.squeeze(1).to(loss.dtype)], dim=1)
+        logits = logits_of(part)
+        if distinct:
+            means = logits.sum(dim=1) / len(candidates) if smoothing else None
+        else:
+            allowed = torch.ones_like(logits, dtype=torch.bool)
+            for member in members:
+                allowed &= groups[part].unsqueeze(1) != groups[member]
+            allowed.scatter_(1, own, True)
+            means = logits.masked_fill(~allowed, 0.0).sum(dim=1) / allowed.sum(dim=1) if smoothing else None
+            logits = logits.masked_fill(~allowed, float("-inf"))
+        total, positive = logits.logsumexp(dim=1), logits.gather(1, own)
+        loss = total - positive.squeeze(1)
+        if means is not None:
+            loss = (1.0 - smoothing) * loss + smoothing * (total - means)
+        with torch.no_grad():
+            first = (logits >= positive).sum(dim=1) == 1  # alone: in a space that has collapsed nobody is found
+        return torch.stack([loss, first.to(loss.dtype)], dim=1)
 
     loss, accuracy = over_rows(compare, rows, chunk_size).mean(dim=0).unbind()
     return loss, accuracy

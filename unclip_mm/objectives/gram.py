@@ -85,11 +85,16 @@ class GRAM(Contrast):
             raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
         anchors, tuples = torch.nonzero(there).flatten(), torch.nonzero(tuple_there).flatten()
 
+        def logits(some_anchors: Tensor, some_tuples: Tensor) -> Tensor:
+            return -scale * self.distance(lambda v: x[some_anchors] @ v.mT, *(values[some_tuples] for values in y))
+
+        whole = logits(anchors, tuples) if self.chunk_size is None else None  # one matrix for both directions
+
         def find_tuple(part: Tensor) -> Tensor:
-            return -scale * self.distance(lambda v: x[part] @ v.mT, *(values[tuples] for values in y))
+            return logits(part, tuples) if whole is None else _take(whole, anchors, part)
 
         def find_anchor(part: Tensor) -> Tensor:
-            return -scale * self.distance(lambda v: x[anchors] @ v.mT, *(values[part] for values in y)).mT
+            return logits(anchors, part).mT if whole is None else _take(whole.mT, tuples, part)
 
         sides = [
             search(find_tuple, both, tuples, batch.groups, self.chunk_size, self.smoothing),
@@ -136,6 +141,11 @@ class GRAM(Contrast):
         for direction in basis.unbind(dim=1):
             outside = outside - cosines(direction).square()
         return root(determinant * outside.clamp(min=0.0))
+
+
+def _take(matrix: Tensor, names: Tensor, wanted: Tensor) -> Tensor:
+    """Take the rows of a matrix whose rows are named, in ascending order; all of them without a copy."""
+    return matrix if len(wanted) == len(names) else matrix[torch.searchsorted(names, wanted)]
 
 
 class TRIANGLE(GRAM):
