@@ -46,7 +46,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ).eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(),
         autoencoder=build_autoencoder(autoencoder.latent_channels, autoencoder.channels, autoencoder.layers).eval(),
-        prior=MultimodalPrior(encoder.modalities, aligned, whole, prior.heads, prior.head_dim, prior.layers).eval(),
+        prior=MultimodalPrior(aligned, whole, prior.width, prior.hidden, prior.layers).eval(),
         prior_scheduler=DDIMScheduler(
             beta_schedule="squaredcos_cap_v2",
             prediction_type="sample",

@@ -84,6 +84,8 @@ class EncoderConfig:
     reconstruction_depth: int = 2
     max_tokens: int = 50
     """Longest stretch of a sequence that is trained on at a time (2 s of audio)."""
+    hide_tokens: float = 0.15
+    """Share of a sequence's steps that are hidden in training, so that no single one of them is relied on."""
     anchor: str = "image"
     """The modality that every row of a batch has, and that the objective's ``anchor`` names if it takes one."""
     later: tuple[str, ...] = ()
@@ -126,16 +128,17 @@ class PriorConfig:
     """The prior: embeddings of any modalities to an image embedding."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
-    heads: int = 4
-    head_dim: int = 64
+    width: int = 384
+    hidden: int = 768
+    """Of the inner layer of each block."""
     layers: int = 4
     views: int = 4
     drop_condition: float = 0.1
     """Probability of training without any condition (for guidance)."""
     keep_modality: float = 0.5
-    """Probability with which each present modality is shown; at least one always is."""
-    condition_noise: float = 0.1
-    """Largest noise on the condition embeddings, in units of a unit vector's coordinate."""
+    """Probability with which, in the two fifths of the cases that show several, each further modality is shown."""
+    condition_noise: float = 1.5
+    """Largest length of the noise added to the condition (of length 1): new voices and drawings lie that far off."""
 
 
 @dataclass(frozen=True)

@@ -105,11 +105,19 @@ class Batches:
         caches: Modality -> its items.
         anchor: The modality that every row has.
         max_tokens: Longest stretch of a sequence.
+        hide_tokens: Share of its steps that are hidden.
         device: Where the batches go.
     """
 
-    def __init__(self, caches: dict[str, ModalityCache], anchor: str, max_tokens: int, device: torch.device):
-        self.caches, self.max_tokens, self.device = caches, max_tokens, device
+    def __init__(
+        self,
+        caches: dict[str, ModalityCache],
+        anchor: str,
+        max_tokens: int,
+        hide_tokens: float,
+        device: torch.device,
+    ):
+        self.caches, self.max_tokens, self.hide_tokens, self.device = caches, max_tokens, hide_tokens, device
         self.pools = ConceptPools(caches, "train", anchor=anchor)
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
@@ -127,7 +135,8 @@ class Batches:
                 batch[modality] = self._on_device({"pixels": self._sketches(chosen, pixels, generator)}, where | True)
             elif where.any():
                 features = self.caches[modality].features(chosen[where])
-                batch[modality] = self._on_device(crop(features, self.max_tokens, generator), where)
+                features = hide(crop(features, self.max_tokens, generator), self.hide_tokens, generator)
+                batch[modality] = self._on_device(features, where)
         return batch
 
     def _sketches(self, chosen: Tensor, pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -153,6 +162,21 @@ def crop(features: Features, most: int, generator: torch.Generator) -> Features:
     index = index.clamp(max=features["mask"].shape[1] - 1)
     tokens = features["tokens"].gather(1, index[..., None].expand(-1, -1, features["tokens"].shape[2]))
     return {"tokens": tokens, "mask": mask}
+
+
+def hide(features: Features, share: float, generator: torch.Generator) -> Features:
+    """Mask a share of the steps of sequences; one whose steps would all be hidden stays as it is.
+
+    Example:
+        >>> sequence = {"tokens": torch.zeros(1, 1000, 1), "mask": torch.ones(1, 1000, dtype=torch.bool)}
+        >>> 700 < hide(sequence, 0.2, torch.Generator().manual_seed(0))["mask"].sum() < 900
+        tensor(True)
+    """
+    if "mask" not in features or share == 0:
+        return features
+    mask = features["mask"]
+    shown = mask & (torch.rand(mask.shape, generator=generator) >= share)
+    return features | {"mask": torch.where(shown.any(dim=1, keepdim=True), shown, mask)}
 
 
 def validation_figures(
@@ -215,7 +239,7 @@ def train_phase(stage: Stage[EncoderConfig], config: EncoderConfig, encoder: Mul
     for parameter in resting:
         parameter.requires_grad_(False)
     model = EncoderLoss(config, encoder, stage.recipe.image_size)
-    batches = Batches(caches, config.anchor, config.max_tokens, stage.device)
+    batches = Batches(caches, config.anchor, config.max_tokens, config.hide_tokens, stage.device)
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
         batch = batches.draw(step.batch_size, step.generator)

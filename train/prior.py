@@ -1,7 +1,7 @@
 """Train the prior: ``python -m train.prior --recipe pictograms``.
 
-Diffusion over standardised image embeddings, conditioned on any subset of the modalities of the same concept. The
-network predicts the clean embedding.
+Diffusion over standardised image embeddings, conditioned on the mean of any subset of the modalities of the same
+concept. The network predicts the clean embedding.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
@@ -31,15 +32,15 @@ class SampleLoss(nn.Module):
         super().__init__()
         self.prior = prior
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, vectors: Tensor, present: Tensor, target: Tensor) -> Losses:
+    def forward(self, noisy: Tensor, timesteps: Tensor, condition: Tensor, known: Tensor, target: Tensor) -> Losses:
         """Return the losses of a batch."""
-        predicted = self.prior.predict(noisy, timesteps, vectors, present).float()
-        cosine = nn.functional.cosine_similarity(predicted, target, dim=-1).mean()
+        predicted = self.prior(noisy, timesteps, condition, known).float()
+        cosine = F.cosine_similarity(predicted, target, dim=-1).mean()
         return {"sample_loss": (predicted - target).square().mean(), "cosine": cosine}
 
 
 class Batches:
-    """Draws image embeddings and, for each, condition embeddings of the same concept."""
+    """Draws image embeddings and, for each, the mean of some condition embeddings of the same concept."""
 
     def __init__(
         self,
@@ -58,7 +59,10 @@ class Batches:
         others = {name: cache for name, cache in caches.items() if name != "image"}
         self.pools = ConceptPools(others, split)
         self.positions = {name: {row: i for i, row in enumerate(c.where(split=split))} for name, c in others.items()}
-        self.vectors = {name: embed_all(encoder, c, name, c.where(split=split)).half() for name, c in others.items()}
+        self.vectors = {
+            name: normalizer.to_image(embed_all(encoder, cache, name, cache.where(split=split)), name).half()
+            for name, cache in others.items()
+        }
         self.schedule = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample")
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -66,36 +70,42 @@ class Batches:
         chosen = torch.randint(len(self.rows), (count,), generator=generator)
         embeddings, _ = self.views.draw(chosen, generator)
         target = self.normalizer.normalize(embeddings)
-        vectors = torch.zeros(count, len(self.modalities), self.dim)
-        present = torch.zeros(count, len(self.modalities), dtype=torch.bool)
-        concepts = [self.concepts[i] for i in chosen.tolist()]
+        vectors, present = self._conditions([self.concepts[i] for i in chosen.tolist()], embeddings, generator)
+        condition = _mean(vectors, self._choose(present, generator))
+        length = self.config.condition_noise * torch.rand(count, 1, generator=generator)
+        away = torch.randn(condition.shape, generator=generator) / self.dim**0.5
+        condition = F.normalize(condition + length * away, dim=-1)
+        known = ~dropped(count, self.config.drop_condition, generator)
+        timesteps = torch.randint(self.schedule.config.num_train_timesteps, (count,), generator=generator)
+        noisy = self.schedule.add_noise(target, torch.randn(target.shape, generator=generator), timesteps)
+        return tuple(part.to(self.device) for part in (noisy, timesteps, condition, known, target))
+
+    def _conditions(self, concepts: list[str], embeddings: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return an embedding of every modality (B, M, D), zero where the concept lacks it, and which there are."""
+        vectors = torch.zeros(len(concepts), len(self.modalities), self.dim)
+        present = torch.zeros(len(concepts), len(self.modalities), dtype=torch.bool)
         for slot, name in enumerate(self.modalities):
             if name == "image":
-                vectors[:, slot] = aligned_part(embeddings, self.dim)
-                present[:, slot] = True
+                vectors[:, slot], present[:, slot] = aligned_part(embeddings, self.dim), True
                 continue
             items = self.pools.items_of(concepts, name, generator)
             where = items >= 0
             index = [self.positions[name][row] for row in items[where].tolist()]
-            vectors[where, slot] = self.vectors[name][index].float()
-            present[:, slot] = where
-        present = self._hide(present, generator)
-        spread = self.config.condition_noise * torch.rand(count, 1, 1, generator=generator) / self.dim**0.5
-        vectors = vectors + spread * torch.randn(vectors.shape, generator=generator)
-        timesteps = torch.randint(self.schedule.config.num_train_timesteps, (count,), generator=generator)
-        noisy = self.schedule.add_noise(target, torch.randn(target.shape, generator=generator), timesteps)
-        return tuple(part.to(self.device) for part in (noisy, timesteps, vectors, present, target))
+            vectors[where, slot], present[:, slot] = self.vectors[name][index].float(), where
+        return vectors, present
 
-    def _hide(self, present: Tensor, generator: torch.Generator) -> Tensor:
-        """Hide modalities at random, most often all but one; the image, which tells nearly everything, more often."""
-        alone = torch.rand(present.shape, generator=generator)
-        if "image" in self.modalities:
-            alone[:, self.modalities.index("image")] *= 0.5
-        first = torch.zeros_like(present).scatter(1, (alone * present).argmax(dim=1, keepdim=True), True)
-        keep = torch.rand(present.shape, generator=generator) < self.config.keep_modality
+    def _choose(self, present: Tensor, generator: torch.Generator) -> Tensor:
+        """Choose the modalities that are shown: most often one, whichever there is."""
+        chance = torch.rand(present.shape, generator=generator)
+        first = torch.zeros_like(present).scatter(1, (chance * present).argmax(dim=1, keepdim=True), True)
+        also = torch.rand(present.shape, generator=generator) < self.config.keep_modality
         several = torch.rand(len(present), 1, generator=generator) < 0.4
-        shown = present & (first | (keep & several))
-        return shown & ~dropped(len(present), self.config.drop_condition, generator)[:, None]
+        return present & (first | (also & several))
+
+
+def _mean(vectors: Tensor, shown: Tensor) -> Tensor:
+    """Unit vectors (B, D): the mean over the modalities that are shown."""
+    return F.normalize((vectors * shown[..., None]).sum(dim=1), dim=-1)
 
 
 def main() -> None:
@@ -108,9 +118,7 @@ def main() -> None:
     held_out = Batches(stage, encoder, normalizer, "validation", 1)
     torch.manual_seed(config.loop.seed)
     model = SampleLoss(
-        MultimodalPrior(
-            encoder.modalities, encoder.dim, encoder.image_embedding_dim, config.heads, config.head_dim, config.layers
-        )
+        MultimodalPrior(encoder.dim, encoder.image_embedding_dim, config.width, config.hidden, config.layers)
     )
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
@@ -118,7 +126,7 @@ def main() -> None:
 
     def validate(model: Any) -> dict[str, float]:
         losses = model(*held_out.draw(512, torch.Generator().manual_seed(0)))
-        return {"held_out_sample": float(losses["sample_loss"]), "held_out_cosine": float(losses["cosine"])}
+        return {f"held_out_{name}": float(value.detach()) for name, value in losses.items()}
 
     trained = train(config.loop, model, loss, stage.folder, validate=validate, description="prior")
     trained.prior.save_pretrained(stage.export)

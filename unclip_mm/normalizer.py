@@ -10,6 +10,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
+from unclip_mm.embeddings import Embeddings
+
 
 class EmbeddingNormalizer(ModelMixin, ConfigMixin):
     """Standardises image embeddings, and moves other modalities' embeddings to where images lie.
@@ -61,6 +63,20 @@ class EmbeddingNormalizer(ModelMixin, ConfigMixin):
             return vectors
         shift = self.mean[:aligned_dim] / aligned_dim**0.5 - self.modality_means[self.config.modalities.index(modality)]
         return F.normalize(vectors + shift, dim=-1)
+
+    def condition(self, embeddings: Embeddings, weights: Mapping[str, float] | None = None) -> Tensor:
+        """Average the modalities of each row, each moved to where images lie: unit vectors (B, D).
+
+        Args:
+            embeddings: B rows, in which any modality may be absent.
+            weights: As for :meth:`unclip_mm.embeddings.Embeddings.mix`.
+
+        Raises:
+            InputError: A row has nothing to average.
+        """
+        moved = {name: self.to_image(embeddings[name], name) for name in embeddings.modalities}
+        present = {name: embeddings.present[:, column] for column, name in enumerate(embeddings.modalities)}
+        return Embeddings.from_dict(moved, present).mix(weights)
 
     def aligned_to_embedding(self, vectors: Tensor) -> Tensor:
         """Turn aligned unit vectors (B, D) into standardised image embeddings (B, E) whose detail is unknown (zero)."""

@@ -222,7 +222,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                 An image alone, with nothing to move away from, needs no prior: its own embedding is decoded.
             inputs: Other modalities of the model by name.
             embeddings: In place of inputs: ``Embeddings``; or (B, D) aligned vectors; or (B, E) image embeddings.
-            weights: How much each modality counts, 0 or more; by default the prior weighs them itself.
+            weights: How much each modality counts, 0 or more; by default all alike.
             negative_text, negative_audio, negative_sketch, negative_image: What to move away from.
             num_images_per_prompt: Pictures a prompt.
             seeds: One for the first picture (the next ones count up), or one a picture; None draws them.
@@ -258,26 +258,22 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         rows = [row for row in range(count) for _ in range(pictures)]
         for start in range(0, len(rows), check_count("batch_size", batch_size, 32)):
             part, part_seeds = rows[start : start + batch_size], all_seeds[start : start + batch_size]
-            opposed = None if negative is None else _spread(negative, part)
             if condition is None:
                 assert whole is not None
                 embedded, aligned_only, away = whole[part], False, None
-            elif use_prior and self.prior is not None:
-                noise = noise_by_seed((whole_dim(self),), [seed + PRIOR_SEEDS for seed in part_seeds], self.device)
-                embedded = sample_prior(
-                    self.prior,
-                    self.prior_scheduler,
-                    condition.rows(part),
-                    noise,
-                    prior_steps,
-                    prior_scale,
-                    chosen_weights,
-                    opposed,
-                )
-                aligned_only, away = False, None
             else:
-                embedded, aligned_only = self._without_prior(condition.rows(part), chosen_weights), True
-                away = None if opposed is None else self._without_prior(opposed, None)
+                asked = self.normalizer.condition(condition.rows(part), chosen_weights)
+                away = None if negative is None else self.normalizer.condition(_spread(negative, part))
+                aligned_only = not use_prior or self.prior is None
+                if aligned_only:
+                    embedded = self.normalizer.aligned_to_embedding(asked)
+                    away = None if away is None else self.normalizer.aligned_to_embedding(away)
+                else:
+                    noise = noise_by_seed((whole_dim(self),), [seed + PRIOR_SEEDS for seed in part_seeds], self.device)
+                    embedded = sample_prior(
+                        self.prior, self.prior_scheduler, asked, noise, prior_steps, prior_scale, away
+                    )
+                    away = None
             images.append(self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end))
         return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition)
 
@@ -301,12 +297,6 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                 self.encoder.image_embedding(self.encoder.features("image", tensors))
             )
         return self._encode(given), None
-
-    def _without_prior(self, condition: Embeddings, weights: dict[str, float] | None) -> Tensor:
-        """Average the modalities, each moved to where images lie, as standardised embeddings without detail."""
-        moved = {name: self.normalizer.to_image(condition[name], name) for name in condition.modalities}
-        present = {name: condition.present[:, column] for column, name in enumerate(condition.modalities)}
-        return self.normalizer.aligned_to_embedding(Embeddings.from_dict(moved, present).mix(weights))
 
     def _decode(
         self,

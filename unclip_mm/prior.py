@@ -1,102 +1,88 @@
-"""The prior: embeddings of any modalities to a (standardised) image embedding, by diffusion.
+"""The prior: an embedding of the shared space to a (standardised) image embedding, by diffusion.
 
-The network is diffusers' ``PriorTransformer``, used within what it does well: its zero-initialised statistics are
-frozen and unused, an attention mask is always given, and it predicts the clean sample.
+It does not know modalities. Whatever a prompt consists of is moved to where images lie and averaged to one vector
+(:meth:`unclip_mm.normalizer.EmbeddingNormalizer.condition`), and the prior is asked for a picture of that. So what it
+learns of one modality serves all of them, and one that joins the space later works without training the prior again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from diffusers import PriorTransformer
+import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from unclip_mm.embeddings import Embeddings
+TIME_FREQUENCIES = 256
 
 
 class MultimodalPrior(ModelMixin, ConfigMixin):
-    """Predicts the clean image embedding from a noisy one and from whatever modalities are present.
+    """Predicts the clean image embedding from a noisy one and from the condition, or from nothing, for guidance.
 
-    Each modality has a slot in the sequence; an absent one is masked and has no influence. Without any condition the
-    prediction is unconditional, for guidance.
+    A residual MLP whose normalisations are scaled and shifted by condition and time, as in the transformers of
+    "Scalable diffusion models with transformers" (arXiv:2212.09748), with one modulation for all blocks (adaLN-single,
+    arXiv:2310.00426): a single vector needs no attention.
 
     Args:
-        modalities: The slots, in order.
-        aligned_dim: D, of the condition embeddings.
+        aligned_dim: D, of the condition.
         embedding_dim: E, of the image embedding.
-        heads, head_dim, layers: Of the transformer.
+        width: Of the residual stream.
+        hidden: Of the blocks' inner layer.
+        layers: Blocks.
 
     Example:
-        >>> prior = MultimodalPrior(("text", "audio"), 4, 6, heads=2, head_dim=8, layers=1).eval()
-        >>> condition = Embeddings.from_dict({"text": torch.randn(3, 4)})
-        >>> prior(torch.randn(3, 6), torch.full((3,), 500), prior.slots(condition)).shape
+        >>> prior = MultimodalPrior(4, 6, width=16, hidden=32, layers=1).eval()
+        >>> condition = F.normalize(torch.randn(3, 4), dim=-1)
+        >>> prior(torch.randn(3, 6), torch.full((3,), 500), condition, torch.ones(3, dtype=torch.bool)).shape
         torch.Size([3, 6])
     """
 
     @register_to_config
-    def __init__(
-        self,
-        modalities: Sequence[str],
-        aligned_dim: int,
-        embedding_dim: int,
-        heads: int = 4,
-        head_dim: int = 64,
-        layers: int = 5,
-    ):
+    def __init__(self, aligned_dim: int, embedding_dim: int, width: int = 384, hidden: int = 768, layers: int = 4):
         super().__init__()
-        width = heads * head_dim
+        self.frequencies = Timesteps(TIME_FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time = TimestepEmbedding(TIME_FREQUENCIES, width)
         self.condition = nn.Sequential(nn.Linear(aligned_dim, width), nn.GELU(), nn.Linear(width, width))
-        self.modality_embedding = nn.Parameter(torch.randn(len(modalities), width) * 0.02)
-        self.transformer = PriorTransformer(
-            num_attention_heads=heads,
-            attention_head_dim=head_dim,
-            num_layers=layers,
-            embedding_dim=embedding_dim,
-            embedding_proj_dim=width,
-            num_embeddings=len(modalities),
-            additional_embeddings=4,
-            encoder_hid_proj_type=None,
-            added_emb_type="prd",
-        )
-        self.transformer.clip_mean.requires_grad_(False)
-        self.transformer.clip_std.requires_grad_(False).fill_(1.0)
+        self.inward = nn.Linear(embedding_dim, width)
+        self.modulation = nn.Linear(width, 3 * width)
+        self.blocks = nn.ModuleList(ModulatedBlock(width, hidden) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.outward = nn.Linear(width, embedding_dim)
+        nn.init.zeros_(self.outward.weight)
 
-    def slots(self, condition: Embeddings) -> Embeddings:
-        """Put a condition's modalities into the prior's slots; slots of modalities that are not there are absent."""
-        rows, device = len(condition), condition.vectors.device
-        names = tuple(self.config.modalities)
-        vectors = torch.zeros(rows, len(names), condition.dim, dtype=condition.vectors.dtype, device=device)
-        present = torch.zeros(rows, len(names), dtype=torch.bool, device=device)
-        for name in condition.modalities:
-            slot, column = names.index(name), condition.index(name)
-            vectors[:, slot], present[:, slot] = condition.vectors[:, column], condition.present[:, column]
-        return Embeddings(vectors, present, names)
-
-    def forward(self, noisy: Tensor, timesteps: Tensor, condition: Embeddings) -> Tensor:
+    def forward(self, noisy: Tensor, timesteps: Tensor, condition: Tensor, known: Tensor) -> Tensor:
         """Predict the clean image embedding.
 
         Args:
             noisy: (B, E), standardised.
             timesteps: int (B,), 0..999.
-            condition: B rows, modalities as in :meth:`slots`.
+            condition: Unit vectors (B, D).
+            known: bool (B,); a row where it is False has no condition, whatever the vector says.
 
         Returns:
             (B, E), standardised.
         """
-        return self.predict(noisy, timesteps, condition.vectors, condition.present)
+        scaled = condition.to(self.inward.weight) * self.config.aligned_dim**0.5
+        asked = self.condition(scaled) * known[:, None]
+        time = self.time(self.frequencies(timesteps).to(asked))
+        modulation = self.modulation(F.gelu(asked + time))
+        x = self.inward(noisy.to(asked)) + asked + time
+        for block in self.blocks:
+            x = block(x, modulation)
+        return self.outward(self.norm(x))
 
-    def predict(self, noisy: Tensor, timesteps: Tensor, vectors_BMD: Tensor, present_BM: Tensor) -> Tensor:
-        """As :meth:`forward`, from plain tensors, which may be noisy and so off the sphere."""
-        scaled = vectors_BMD.to(self.modality_embedding) * self.config.aligned_dim**0.5
-        tokens = (self.condition(scaled) + self.modality_embedding) * present_BM[..., None]
-        pooled = tokens.sum(dim=1) / present_BM.sum(dim=1, keepdim=True).clamp(min=1)
-        return self.transformer(
-            noisy.to(tokens.dtype),
-            timesteps,
-            proj_embedding=pooled.to(tokens.dtype),
-            encoder_hidden_states=tokens,
-            attention_mask=present_BM,
-        ).predicted_image_embedding
+
+class ModulatedBlock(nn.Module):
+    """Normalise, scale and shift, two layers, scale, add: (B, W) and a modulation (B, 3 W) -> (B, W)."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Parameter(torch.zeros(3 * width))
+        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """Return the sum of the input and what the block adds."""
+        scale, shift, gate = (modulation + self.modulation).chunk(3, dim=-1)
+        return x + (1 + gate) * self.layers(self.norm(x) * (1 + scale) + shift)

@@ -11,71 +11,48 @@ from torch import Tensor
 
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import guide
-from unclip_mm.embeddings import Embeddings
 from unclip_mm.prior import MultimodalPrior
 
 OnStep = Callable[[int, float, Tensor], None]
 """Called after each step with its number, its time and the sample."""
 
 
-def composed_condition(condition: Embeddings, weights: dict[str, float] | None) -> list[tuple[float, Embeddings]]:
-    """Split a condition into what the prior is asked, and how much each answer counts.
-
-    Without weights the prior sees all modalities at once. With weights it is asked for each modality by itself and the
-    answers are averaged, which is how conditions of diffusion models compose (arXiv:2206.01714).
-
-    Example:
-        >>> both = Embeddings.from_dict({"text": torch.eye(2), "audio": torch.eye(2)})
-        >>> [(weight, part.modalities) for weight, part in composed_condition(both, {"text": 1, "audio": 3})]
-        [(0.25, ('text',)), (0.75, ('audio',))]
-    """
-    if weights is None:
-        return [(1.0, condition)]
-    named = {name: float(weights.get(name, 0.0)) for name in condition.modalities}
-    total = sum(named.values())
-    return [(weight / total, condition.select([name])) for name, weight in named.items() if weight > 0]
-
-
 def sample_prior(
     prior: MultimodalPrior,
     scheduler: DDIMScheduler,
-    condition: Embeddings,
+    condition: Tensor,
     noise: Tensor,
     steps: int,
     guidance_scale: float,
-    weights: dict[str, float] | None = None,
-    negative: Embeddings | None = None,
+    negative: Tensor | None = None,
 ) -> Tensor:
     """Sample standardised image embeddings.
 
     Args:
         prior: The network.
         scheduler: Its noise schedule, predicting the clean sample.
-        condition: B rows.
+        condition: Unit vectors (B, D).
         noise: (B, E), the only source of randomness.
-        steps: Evaluations of the network (each on all conditions at once).
+        steps: Evaluations of the network (with guidance each on twice the batch).
         guidance_scale: 1 is no guidance.
-        weights: As for :func:`composed_condition`.
-        negative: B rows to move away from, in place of the unconditional prediction.
+        negative: Unit vectors (B, D) to move away from, in place of the unconditional prediction.
 
     Returns:
         (B, E).
     """
-    parts = [(weight, prior.slots(part)) for weight, part in composed_condition(condition, weights)]
-    empty = Embeddings(
-        torch.zeros_like(parts[0][1].vectors), torch.zeros_like(parts[0][1].present), parts[0][1].modalities
-    )
-    base = prior.slots(negative) if negative is not None else empty
-    asked = [*(part for _, part in parts), *([base] if guidance_scale != 1 else [])]
-    vectors, present = (torch.cat([getattr(part, name) for part in asked]) for name in ("vectors", "present"))
+    count, guided = len(noise), guidance_scale != 1
+    known = torch.ones(count, dtype=torch.bool, device=noise.device)
+    if guided:
+        condition = torch.cat([condition, condition if negative is None else negative])
+        known = torch.cat([known, known & (negative is not None)])
     scheduler.set_timesteps(steps, device=noise.device)
     sample = noise
     for time in scheduler.timesteps:
-        repeated = sample.repeat(len(asked), 1)
-        answers = prior.predict(repeated, time.expand(len(repeated)), vectors, present).float().chunk(len(asked))
-        clean = torch.stack([weight * answer for (weight, _), answer in zip(parts, answers, strict=False)]).sum(dim=0)
-        if guidance_scale != 1:
-            clean = guide(clean, answers[-1], guidance_scale)
+        repeated = torch.cat([sample, sample]) if guided else sample
+        clean = prior(repeated, time.expand(len(repeated)), condition, known).float()
+        if guided:
+            asked, other = clean.chunk(2)
+            clean = guide(asked, other, guidance_scale)
         sample = scheduler.step(clean, time, sample).prev_sample
     return sample
 

@@ -70,7 +70,7 @@ PICTOGRAMS = Recipe(
         objective="unialign",
         objective_options={"lambda_align": 10.0},
         later=("audio",),
-        later_loop=replace(_ENCODER_LOOP, steps=1000, batch_size=256),
+        later_loop=replace(_ENCODER_LOOP, steps=2500, batch_size=256),
     ),
     decoder=DecoderConfig(
         loop=LoopConfig(
@@ -89,15 +89,15 @@ PICTOGRAMS = Recipe(
     ),
     prior=PriorConfig(
         loop=LoopConfig(
-            steps=4000,
-            batch_size=256,
-            learning_rate=1e-3,
-            warmup_steps=50,
+            steps=11000,
+            batch_size=1024,
+            learning_rate=2e-3,
+            warmup_steps=100,
             decay_fraction=0.7,
             weight_decay=0.02,
-            ema_decay=0.998,
+            ema_decay=0.999,
             mixed_precision="bf16",
-            validate_every=500,
+            validate_every=1000,
         ),
         views=4,
     ),

@@ -45,5 +45,7 @@ PICTOGRAMS_GPU = replace(
     decoder=replace(
         _SMALL.decoder, loop=gpu_loop(_SMALL.decoder.loop, 40000, 512, 0.9995, 10), heads=6, layers=10, views=8
     ),
-    prior=replace(_SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 12000, 1024, 0.999, 4), heads=6, layers=6, views=8),
+    prior=replace(
+        _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 12000, 1024, 0.999, 4), width=768, hidden=1536, layers=6, views=8
+    ),
 )

@@ -1,0 +1,84 @@
+"""The prior: what it is told, what it is not, and how it is sampled."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from unclip_mm.diffusion import noise_by_seed
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.errors import InputError
+from unclip_mm.normalizer import EmbeddingNormalizer
+from unclip_mm.prior import MultimodalPrior
+from unclip_mm.sampling import sample_prior
+
+ALIGNED, WHOLE = 4, 6
+
+
+def unit(rows: int, seed: int = 0) -> Tensor:
+    return F.normalize(torch.randn(rows, ALIGNED, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@pytest.fixture
+def prior() -> MultimodalPrior:
+    torch.manual_seed(0)
+    prior = MultimodalPrior(ALIGNED, WHOLE, width=16, hidden=32, layers=2).eval()
+    torch.nn.init.normal_(prior.outward.weight)  # it starts at zero, and then nothing has a say
+    return prior
+
+
+def sample(prior: MultimodalPrior, condition: Tensor, scale: float, negative: Tensor | None = None) -> Tensor:
+    scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False)
+    noise = noise_by_seed((WHOLE,), range(len(condition)))
+    with torch.no_grad():
+        return sample_prior(prior, scheduler, condition, noise, 3, scale, negative)
+
+
+def test_a_condition_has_a_say_where_it_is_known(prior: MultimodalPrior) -> None:
+    noisy, times = torch.randn(2, WHOLE), torch.tensor([10, 900])
+    one, other = (prior(noisy, times, unit(2, seed), torch.tensor([True, False])) for seed in (0, 1))
+    assert not torch.allclose(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+def test_time_has_a_say(prior: MultimodalPrior) -> None:
+    noisy, condition, known = torch.randn(1, WHOLE), unit(1), torch.tensor([True])
+    one, other = (prior(noisy, torch.tensor([time]), condition, known) for time in (10, 900))
+    assert not torch.allclose(one, other)
+
+
+def test_every_parameter_is_trained(prior: MultimodalPrior) -> None:
+    prior(torch.randn(3, WHOLE), torch.tensor([1, 500, 999]), unit(3), torch.ones(3, dtype=torch.bool)).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in prior.parameters())
+
+
+def test_guidance_goes_from_the_negative_to_the_prompt(prior: MultimodalPrior) -> None:
+    condition, negative = unit(2, 0), unit(2, 1)
+    assert torch.allclose(sample(prior, condition, 1.0), sample(prior, condition, 1.0, negative))
+    assert torch.allclose(sample(prior, condition, 3.0, condition), sample(prior, condition, 1.0), atol=1e-5)
+    assert torch.allclose(sample(prior, condition, 0.0, negative), sample(prior, negative, 1.0), atol=1e-5)
+    assert not torch.allclose(sample(prior, condition, 3.0), sample(prior, condition, 3.0, negative))
+
+
+def test_a_row_does_not_depend_on_the_others(prior: MultimodalPrior) -> None:
+    condition = unit(3)
+    assert torch.allclose(sample(prior, condition, 2.0)[:1], sample(prior, condition[:1], 2.0), atol=1e-5)
+
+
+def test_the_condition_is_the_mean_of_what_is_there_where_images_lie() -> None:
+    normalizer = EmbeddingNormalizer(WHOLE, ALIGNED, ("text", "audio"))
+    shift = torch.tensor([0.5, 0.0, 0.0, 0.0])
+    normalizer.fit(torch.randn(50, WHOLE), {"text": unit(50) + shift, "audio": unit(50)})
+    text, audio = unit(2, 3), unit(2, 4)
+    both = Embeddings.from_dict({"text": text, "audio": audio}, {"audio": torch.tensor([True, False])})
+    moved_text, moved_audio = normalizer.to_image(text, "text"), normalizer.to_image(audio, "audio")
+    assert not torch.allclose(moved_text, text)
+    condition = normalizer.condition(both)
+    assert torch.allclose(condition[0], F.normalize(moved_text[0] + moved_audio[0], dim=-1), atol=1e-6)
+    assert torch.allclose(condition[1], moved_text[1], atol=1e-6)
+    weighed = normalizer.condition(both, {"text": 1.0, "audio": 3.0})
+    assert torch.allclose(weighed[0], F.normalize(moved_text[0] + 3 * moved_audio[0], dim=-1), atol=1e-6)
+    with pytest.raises(InputError, match="row 1"):
+        normalizer.condition(both, {"audio": 1.0})
