@@ -125,7 +125,8 @@ class Batches:
         batch: Batch = {}
         positions = self.pools.draw(count, generator)
         pixels = None
-        if "image" in positions and bool((positions["image"] >= 0).all()):
+        drawn = "image" in positions and "pixels" in self.caches["image"].tensors
+        if drawn and bool((positions["image"] >= 0).all()):
             pixels = shift_and_scale(self.caches["image"].features(positions["image"])["pixels"], generator)
         for modality, chosen in positions.items():
             where = chosen >= 0

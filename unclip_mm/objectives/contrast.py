@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from unclip_mm.errors import InputError
-from unclip_mm.objectives.chunks import check_chunk_size, over_rows
+from unclip_mm.objectives.chunks import check_chunk_size, over_rows, take
 from unclip_mm.objectives.common import Objective, check_number
 
-__all__ = ["Contrast", "search"]
+__all__ = ["Contrast", "search", "search_both"]
 
 _MAX_SCALE = 100.0
 
@@ -91,4 +91,44 @@ def search(
         return torch.stack([loss, first.to(loss.dtype)], dim=1)
 
     loss, accuracy = over_rows(compare, rows, chunk_size).mean(dim=0).unbind()
+    return loss, accuracy
+
+
+def search_both(
+    logits_of: Callable[[Tensor, Tensor], Tensor],
+    rows: Tensor,
+    firsts: Tensor,
+    seconds: Tensor,
+    groups: Tensor,
+    chunk_size: int | None,
+    smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Let every row look for its second part among the seconds, and for its first among the firsts.
+
+    Args:
+        logits_of: (n,) and (K,) rows -> the logits (n, K) of the first parts of the ones with the second of the others.
+        rows: (N,) int64, positions of the rows that have both parts.
+        firsts, seconds: Ascending positions of the rows that have each part.
+        groups, chunk_size, smoothing: As for `search`.
+
+    Returns:
+        Mean cross entropy of the two searches, and the share that succeeds.
+    """
+    whole = logits_of(firsts, seconds) if chunk_size is None else None  # one matrix for both directions
+
+    def find_second(part: Tensor) -> Tensor:
+        if whole is None:
+            return logits_of(part, seconds)
+        return take(whole, torch.searchsorted(firsts, part))
+
+    def find_first(part: Tensor) -> Tensor:
+        if whole is None:
+            return logits_of(firsts, part).mT
+        return take(whole.mT, torch.searchsorted(seconds, part))
+
+    sides = [
+        search(find_second, rows, seconds, groups, chunk_size, smoothing),
+        search(find_first, rows, firsts, groups, chunk_size, smoothing),
+    ]
+    loss, accuracy = torch.stack([torch.stack(side) for side in sides]).mean(dim=0).unbind()
     return loss, accuracy

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from unclip_mm.errors import InputError
+from unclip_mm.objectives.chunks import take
 from unclip_mm.objectives.common import Batch, check_number
-from unclip_mm.objectives.contrast import Contrast, search
+from unclip_mm.objectives.contrast import Contrast, search_both
 from unclip_mm.objectives.spectrum import root
 
 __all__ = ["GRAM", "TRIANGLE"]
@@ -86,25 +87,15 @@ class GRAM(Contrast):
         anchors, tuples = torch.nonzero(there).flatten(), torch.nonzero(tuple_there).flatten()
 
         def logits(some_anchors: Tensor, some_tuples: Tensor) -> Tensor:
-            return -scale * self.distance(lambda v: x[some_anchors] @ v.mT, *(values[some_tuples] for values in y))
+            described = (take(values, some_tuples) for values in y)
+            return -scale * self.distance(lambda v: take(x, some_anchors) @ v.mT, *described)
 
-        whole = logits(anchors, tuples) if self.chunk_size is None else None  # one matrix for both directions
-
-        def find_tuple(part: Tensor) -> Tensor:
-            return logits(part, tuples) if whole is None else _take(whole, anchors, part)
-
-        def find_anchor(part: Tensor) -> Tensor:
-            return logits(anchors, part).mT if whole is None else _take(whole.mT, tuples, part)
-
-        sides = [
-            search(find_tuple, both, tuples, batch.groups, self.chunk_size, self.smoothing),
-            search(find_anchor, both, anchors, batch.groups, self.chunk_size, self.smoothing),
-        ]
+        loss, accuracy = search_both(logits, both, anchors, tuples, batch.groups, self.chunk_size, self.smoothing)
         with torch.no_grad():
             own = self.distance(lambda v: (x[both] * v).sum(dim=-1), *(values[both] for values in y)).mean()
         return {
-            "contrastive_loss": torch.stack([loss for loss, _ in sides]).mean(),
-            "accuracy": torch.stack([hits for _, hits in sides]).mean(),
+            "contrastive_loss": loss,
+            "accuracy": accuracy,
             "scale": scale,
             self.measured: own,
         }
@@ -141,11 +132,6 @@ class GRAM(Contrast):
         for direction in basis.unbind(dim=1):
             outside = outside - cosines(direction).square()
         return root(determinant * outside.clamp(min=0.0))
-
-
-def _take(matrix: Tensor, names: Tensor, wanted: Tensor) -> Tensor:
-    """Take the rows of a matrix whose rows are named, in ascending order; all of them without a copy."""
-    return matrix if len(wanted) == len(names) else matrix[torch.searchsorted(names, wanted)]
 
 
 class TRIANGLE(GRAM):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from unclip_mm.errors import InputError
+from unclip_mm.objectives.chunks import take
 from unclip_mm.objectives.common import Batch
-from unclip_mm.objectives.contrast import Contrast, search
+from unclip_mm.objectives.contrast import Contrast, search_both
 
 __all__ = ["InfoNCE"]
 
@@ -64,15 +65,10 @@ class InfoNCE(Contrast):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Average both directions of all pairs that share rows."""
         scale = self.scale(batch.vectors.dtype)
-        losses, hits = [], []
-        for m, n in self.pairs(batch):
-            for query, target in ((m, n), (n, m)):
-                loss, accuracy = self._search(batch, query, target, scale)
-                losses.append(loss)
-                hits.append(accuracy)
+        found = [self._search(batch, m, n, scale) for m, n in self.pairs(batch)]
         return {
-            "contrastive_loss": torch.stack(losses).mean(),
-            "accuracy": torch.stack(hits).mean(),
+            "contrastive_loss": torch.stack([loss for loss, _ in found]).mean(),
+            "accuracy": torch.stack([hits for _, hits in found]).mean(),
             "scale": scale,
         }
 
@@ -98,12 +94,14 @@ class InfoNCE(Contrast):
             raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
         return shared
 
-    def _search(self, batch: Batch, query: int, target: int, scale: Tensor) -> tuple[Tensor, Tensor]:
-        rows = torch.nonzero(batch.present[:, query] & batch.present[:, target]).flatten()
-        candidates = torch.nonzero(batch.present[:, target]).flatten()
-        queries, targets = batch.vectors[:, query], batch.vectors[candidates, target]
+    def _search(self, batch: Batch, m: int, n: int, scale: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = (batch.vectors[:, name] for name in (m, n))
+        there = batch.present
+        both, firsts, seconds = (
+            torch.nonzero(t).flatten() for t in (there[:, m] & there[:, n], there[:, m], there[:, n])
+        )
 
-        def logits(part: Tensor) -> Tensor:
-            return scale * queries[part] @ targets.mT
+        def logits(some_firsts: Tensor, some_seconds: Tensor) -> Tensor:
+            return scale * take(x, some_firsts) @ take(y, some_seconds).mT
 
-        return search(logits, rows, candidates, batch.groups, self.chunk_size)
+        return search_both(logits, both, firsts, seconds, batch.groups, self.chunk_size)

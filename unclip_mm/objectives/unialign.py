@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unclip_mm.errors import InputError
-from unclip_mm.objectives.chunks import check_chunk_size, over_rows
+from unclip_mm.objectives.chunks import check_chunk_size, over_rows, take
 from unclip_mm.objectives.common import Batch, Objective, check_choice, check_number
 from unclip_mm.objectives.spectrum import spectrum
 
@@ -161,15 +161,19 @@ def uniformity(
         scalar; 0 if no row has a negative.
     """
     there = torch.nonzero(present).flatten()
-    points, groups = x[there], groups[there]
+    points, groups = take(x, there), groups[there]
     _, group, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
     others = len(there) - sizes[group]
     rows = torch.nonzero(others > 0).flatten()
     if not len(rows):
         return x.sum() * 0.0
 
+    alone = len(sizes) == len(points)  # of its group: then only the diagonal is left out
+
     def log_sum(part: Tensor) -> Tensor:
-        logits = log_kernel(points[part] @ points.mT, kernel, tau)
+        logits = log_kernel(take(points, part) @ points.mT, kernel, tau)
+        if alone:
+            return logits.scatter_(1, part.unsqueeze(1), float("-inf")).logsumexp(dim=1)
         return logits.masked_fill(groups[part].unsqueeze(1) == groups, float("-inf")).logsumexp(dim=1)
 
     return (over_rows(log_sum, rows, chunk_size) - others[rows].to(x.dtype).log()).mean()

@@ -1,0 +1,294 @@
+"""Which objective to choose: ``python -m benchmarks.compare_objectives --run runs/pictograms --data data/pictograms``.
+
+Every objective trains the same heads for text, audio and image, from the same weights, on the same batches and for as
+many steps, over features of frozen networks. Its constants are the best of three on validation concepts. Prints recall
+between all kinds, the gap and the conflicts, and the Frechet distance of pictures made without a prior, by mean and
+deviation over seeds. Results are kept one file a training: run again to go on where it stopped.
+
+Pictures are made by the decoder of a trained model, the same for all: a linear map, fitted on training pictures alone,
+takes an objective's image vectors to that model's image embeddings, and is then given the vectors of text and speech.
+How far those lie from where the pictures lie is how far the pictures are off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import tyro
+from PIL import Image
+from torch import Tensor, nn
+
+from train.config import LoopConfig
+from train.encoder import Batches
+from train.evaluate import load_pipeline
+from train.evaluation.generation import DIRECT, Gallery, choose_prompts, make_images, real_features, score
+from train.evaluation.items import Pool, build_pools, images
+from train.evaluation.report import table, write_report
+from train.evaluation.retrieval import evaluate_retrieval
+from train.evaluation.space import embed_concepts, measure_space
+from train.judge import RESOLUTION, Judge
+from train.loop import Losses, Step, train
+from train.normalizer import embed_all
+from unclip_mm.data.cache import ConceptPools, ModalityCache, set_aside_validation
+from unclip_mm.data.manifest import Manifest, read_manifest
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.metrics import recall_at_k
+from unclip_mm.objectives import build_objective
+
+MODALITIES = ("text", "audio", "image")
+CONDITIONS = (("text",), ("speech",), ("text", "speech"))
+TRIALS: dict[str, list[dict[str, Any]]] = {
+    "unialign": [{"anchor": "image", "lambda_align": value} for value in (3.0, 10.0, 30.0)],
+    "pmrl": [{"tau1": 0.05}, {"tau1": 0.2}, {"tau1": 0.2, "tau2": 0.05}],
+    "infonce": [{"anchor": "image"}, {"anchor": None}, {"anchor": None, "temperature": 0.2, "learnable": False}],
+    "gram": [{}, {"smoothing": 0.0}, {"temperature": 0.2, "learnable": False}],
+    "triangle": [{}, {"smoothing": 0.0}, {"temperature": 0.2, "learnable": False}],
+    "symile": [{}, {"shuffle": False}, {"temperature": 0.2, "learnable": False}],
+    "cs-aligner": [{"anchor": "image"}, {"anchor": None}, {"anchor": None, "temperature": 0.2, "learnable": False}],
+}
+"""What is tried of each objective."""
+
+
+@dataclass
+class World:
+    """What all trainings share.
+
+    Attributes:
+        caches: Modality -> features ``vector`` of every item, from frozen networks.
+        pools: What is asked.
+        places: Modality -> what the pools give (a caption or a file) -> its position in the cache.
+        pipe: The trained model whose decoder makes the pictures.
+        judge: Pictures -> features.
+        gallery: The real pictures, judged.
+    """
+
+    caches: dict[str, ModalityCache]
+    pools: list[Pool]
+    places: dict[str, dict[str | Path, int]]
+    pipe: Any
+    judge: Callable[[Sequence[Image.Image]], Tensor]
+    gallery: Gallery
+
+
+class Alignment(nn.Module):
+    """The heads of all modalities, and the objective between them."""
+
+    def __init__(self, encoder: MultimodalEncoder, objective: nn.Module):
+        super().__init__()
+        self.encoder, self.objective = encoder, objective
+
+    def forward(self, batch: Mapping[str, tuple[dict[str, Tensor], Tensor]]) -> Losses:
+        """Return the losses of a batch."""
+        vectors, present = {}, {}
+        for modality, (features, where) in batch.items():
+            embedded = self.encoder.embed(modality, features)
+            vectors[modality] = embedded.new_zeros(len(where), self.encoder.dim).index_put((where,), embedded)
+            present[modality] = where
+        return dict(self.objective(Embeddings.from_dict(vectors, present)))
+
+
+def frozen_features(run: Path, encoder: MultimodalEncoder, output: Path) -> dict[str, ModalityCache]:
+    """Write one vector an item: pooled states of the text and the audio backbone, embeddings of the image tower."""
+    caches = {}
+    for modality in MODALITIES:
+        if not (output / f"{modality}.safetensors").is_file():
+            cache = ModalityCache.load(run / "cache", modality)
+            rows = list(range(len(cache)))
+            vectors = embed_all(encoder, cache, modality, rows) if modality == "image" else _pooled(cache)
+            ModalityCache({"vector": vectors}, cache.items).save(output, modality)
+        caches[modality] = ModalityCache.load(output, modality)
+    set_aside_validation(caches)
+    return caches
+
+
+def _pooled(cache: ModalityCache) -> Tensor:
+    if "pooled" in cache.tensors:
+        return cache.tensors["pooled"].float()
+    parts = [cache.features(rows) for rows in torch.arange(len(cache)).split(512)]
+    return torch.cat([part["tokens"].sum(dim=1) / part["mask"].sum(dim=1, keepdim=True) for part in parts])
+
+
+def places(manifest: Manifest, caches: Mapping[str, ModalityCache]) -> dict[str, dict[str | Path, int]]:
+    """Find the position in the cache of every caption and file."""
+    found: dict[str, dict[str | Path, int]] = {
+        "text": {item["text"]: position for position, item in enumerate(caches["text"].items)}
+    }
+    for modality in ("audio", "image"):
+        rows = {item["row"]: position for position, item in enumerate(caches[modality].items)}
+        files = {manifest.path(row, modality): rows[row.id] for row in manifest.rows if row.id in rows}
+        found[modality] = dict(files)
+    return found
+
+
+def train_heads(
+    world: World, name: str, options: Mapping[str, Any], loop: LoopConfig, folder: Path
+) -> dict[str, Tensor]:
+    """Train fresh heads by an objective; return modality -> aligned unit vectors (N, D) of every item."""
+    torch.manual_seed(loop.seed)
+    towers = {
+        modality: {"type": "vector", "features": cache.tensors["vector"].shape[1], "width": 384, "depth": 1}
+        for modality, cache in world.caches.items()
+    }
+    model = Alignment(MultimodalEncoder(256, towers), build_objective(name, **options))
+    batches = Batches(world.caches, "image", 1, 0.0, torch.device("cpu"))
+
+    def loss(prepared: nn.Module, step: Step) -> Losses:
+        return prepared(batches.draw(step.batch_size, step.generator))
+
+    trained = train(loop, model, loss, folder, description=folder.name).encoder
+    return {
+        modality: embed_all(trained, cache, modality, list(range(len(cache))))
+        for modality, cache in world.caches.items()
+    }
+
+
+def validation_score(world: World, vectors: Mapping[str, Tensor]) -> float:
+    """Mean of recall@1 and recall@5 over all pairs of modalities, on validation concepts."""
+    pools = ConceptPools(world.caches, "validation", anchor="image")
+    positions = pools.draw(len(pools.concepts), torch.Generator().manual_seed(0))
+    scores: list[float] = []
+    for query in MODALITIES:
+        for target in MODALITIES:
+            if query != target:
+                both = ((positions[query] >= 0) & (positions[target] >= 0)).nonzero()[:, 0]
+                asked, answers = (vectors[name][positions[name][both]] for name in (query, target))
+                labels = both.tolist()
+                scores += recall_at_k(asked, answers, labels, labels, (1, 5)).values()
+    return sum(scores) / len(scores)
+
+
+def examine(world: World, vectors: Mapping[str, Tensor], concepts: int, seed: int, own: dict) -> dict[str, float]:
+    """Measure what an objective has made: recall, space, and pictures."""
+
+    def encode(modality: str, values: Sequence[str | Path]) -> Tensor:
+        return vectors[modality][[world.places[modality][value] for value in values]]
+
+    figures: dict[str, float] = {}
+    for record in evaluate_retrieval(encode, world.pools, concepts, [seed], progress=False):
+        figures[f"{record['pool']}: {record['query']} > {record['target']}"] = 100 * float(str(record["recall@1"]))
+    for pool in world.pools:
+        space = measure_space(embed_concepts(encode, pool, concepts, seed), "image")
+        gaps = space["centroid_gap"].values()
+        figures[f"{pool.name}: gap"] = sum(gaps) / len(gaps)
+        figures |= {f"{pool.name}: {name}": space[name] for name in ("zeta", "chi", "hoelder", "alignment")}
+    readout = fit_readout(world, vectors["image"])
+
+    def make(given: Mapping[str, Sequence[str | Path]], seeds: Sequence[int], _: bool) -> list[Image.Image]:
+        if "image" in given:  # decoded from the embedding that the decoder was trained with
+            whole = world.caches["image"].tensors["vector"][[world.places["image"][v] for v in given["image"]]]
+        else:
+            whole = readout(Embeddings.from_dict({name: encode(name, values) for name, values in given.items()}).mix())
+        return list(world.pipe(embeddings=whole, seeds=list(seeds)).images)
+
+    for condition in CONDITIONS:
+        prompts = choose_prompts(world.pools[0], condition, concepts, seed)
+        assert prompts is not None
+        scores = score(make_images(make, prompts, own, prior=False), world.judge, world.gallery)[DIRECT]
+        for measure in ("ratio", "top5"):
+            figures[f"pictures from {'+'.join(condition)}: {measure}"] = float(scores[measure] or 0.0)
+    return figures
+
+
+def fit_readout(world: World, vectors: Tensor, ridge: float = 1e-2) -> Callable[[Tensor], Tensor]:
+    """Fit a linear map from an objective's image vectors to the decoder's image embeddings, on training pictures."""
+    rows = world.caches["image"].where(split="train")
+    inputs, outputs = (x.double() for x in (vectors[rows], world.caches["image"].tensors["vector"][rows]))
+    inputs = F.pad(inputs, (0, 1), value=1.0)
+    gram = inputs.mT @ inputs + ridge * len(rows) / inputs.shape[1] * torch.eye(inputs.shape[1], dtype=torch.float64)
+    weights = torch.linalg.solve(gram, inputs.mT @ outputs)
+    return lambda z: (F.pad(z.double(), (0, 1), value=1.0) @ weights).float()
+
+
+def compare(world: World, loop: LoopConfig, seeds: Sequence[int], concepts: int, output: Path) -> Iterator[dict]:
+    """Choose each objective's constants, then train and examine it with every seed; yield its figures a seed."""
+    own: dict[str, Image.Image] = {}
+    for name, trials in TRIALS.items():
+
+        def run(number: int, seed: int, name: str = name, trials: Sequence[Any] = trials) -> dict[str, Tensor]:
+            chosen = LoopConfig(**{**vars(loop), "seed": seed})
+            return train_heads(world, name, trials[number], chosen, output / "runs" / f"{name}-{number}-{seed}")
+
+        picked = _kept(
+            output / "trials" / f"{name}.json",
+            lambda trials=trials, run=run: {
+                str(number): validation_score(world, run(number, 1000)) for number in range(len(trials))
+            },
+        )
+        best = int(max(picked, key=lambda number: picked[number]))
+        print(name, {json.dumps(trials[int(n)]): round(score, 3) for n, score in picked.items()}, flush=True)
+        for seed in seeds:
+            figures = _kept(
+                output / "results" / f"{name}-{seed}.json",
+                lambda seed=seed, run=run, best=best: examine(world, run(best, seed), concepts, seed, own),
+            )
+            yield {"objective": name, "options": trials[best], "seed": seed, "figures": figures}
+
+
+def _kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Read what an earlier run wrote, or make and write it."""
+    if not file.is_file():
+        write_report(make(), file)
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def print_table(results: Sequence[Mapping[str, Any]]) -> None:
+    """Print a row a figure and a column an objective: mean and deviation over seeds."""
+    names = list(dict.fromkeys(result["objective"] for result in results))
+    rows = []
+    for figure in results[0]["figures"]:
+        cells = []
+        for name in names:
+            values = torch.tensor([r["figures"][figure] for r in results if r["objective"] == name])
+            cells.append(f"{values.mean():.2f} ± {values.std(correction=int(len(values) > 1)):.2f}")
+        rows.append([figure, *cells])
+    print(table(["figure", *names], rows))
+
+
+def main(
+    data: Path,
+    output: Path = Path("runs/objectives"),
+    run: Path = Path("runs/pictograms"),
+    checkpoint: str = "pictograms",
+    archives: Path | None = None,
+    steps: int = 800,
+    batch_size: int = 256,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    concepts: int = 100,
+) -> None:
+    """Compare the objectives.
+
+    Args:
+        data: The prepared pictograms.
+        output: Where features, trainings and results are kept.
+        run: A run of the recipe ``pictograms``, for the cache of its features.
+        checkpoint: The trained model, whose image tower gives features of pictures and whose decoder makes them.
+        archives: Where the package with the judge's network is or shall be; by default DATA/archives.
+        steps: Of each training.
+        batch_size: Concepts a step.
+        seeds: Of weights, batches and questions.
+        concepts: A question.
+    """
+    pipe = load_pipeline(checkpoint, "cpu")
+    manifest = read_manifest(data)
+    size = pipe.config.image_size
+    judge = Judge.from_archives(archives or data / "archives", RESOLUTION, size, "cpu")
+    cached = data / f"judge-{size}-{RESOLUTION}.safetensors"
+    gallery = real_features(lambda files: judge.features_of_files(files, cached), images(manifest))
+    caches = frozen_features(run, pipe.encoder, output / "features")
+    pools = build_pools(manifest, modalities=MODALITIES)
+    world = World(caches, pools, places(manifest, caches), pipe, judge.features_of_images, gallery)
+    loop = LoopConfig(steps=steps, batch_size=batch_size, learning_rate=1e-3, warmup_steps=50, decay_fraction=0.7)
+    results = list(compare(world, loop, seeds, concepts, output))
+    print_table(results)
+    write_report({"results": results}, output / "report.json")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
