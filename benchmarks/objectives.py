@@ -8,11 +8,12 @@ Nothing else should run beside it.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from statistics import median
 
@@ -125,17 +126,19 @@ def measure(loss: Loss, rows: int, modalities: int, dim: int, repeats: int) -> d
 def in_a_process(*arguments: object) -> dict[str, float]:
     """Run `measure` in a fresh process, whose peak memory is its own."""
     command = [sys.executable, "-m", "benchmarks.objectives", "--measure", json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Settings of the allocator that keep freed memory would be measured as ours.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
+        raise RuntimeError(f"{command}: exit code {done.returncode}\n{done.stderr[-2000:]}")
     return dict(json.loads(done.stdout))
 
 
-def table(repeats: int, dim: int) -> None:
+def table(names: Sequence[str], repeats: int, dim: int) -> None:
     """Print ours beside the plain formula."""
     available = psutil.virtual_memory().available / 2**30
     print("objective   rows  M    ours s   plain s    times   ours GB  plain GB    times   values differ by")
-    for name in PLAIN:
+    for name in names:
         for rows, modalities in SIZES:
             mine = in_a_process(name, True, rows, modalities, dim, repeats, None)
             row = f"{name:10} {rows:5} {modalities:2} {mine['seconds']:9.4f}"
@@ -154,34 +157,39 @@ def table(repeats: int, dim: int) -> None:
             )
 
 
-def large(rows: int, dim: int, chunk_size: int) -> None:
+def large(names: Sequence[str], rows: int, dim: int, chunk_size: int) -> None:
     """Print time and memory of a batch whose B x B matrix would not fit."""
     print(f"{rows} rows, 2 modalities, {dim} dimensions, {chunk_size} rows a chunk")
-    for name in LARGE:
+    for name in names:
         result = in_a_process(name, True, rows, 2, dim, 1, chunk_size)
         print(f"{name:10} {result['seconds']:8.1f} s  {result['gigabytes']:6.2f} GB beyond the inputs", flush=True)
 
 
 def main(
+    names: tuple[str, ...] = (),
     repeats: int = 5,
     dim: int = 512,
     large_batch: bool = False,
     rows: int = 65_536,
-    chunk_size: int = 512,
+    chunk_size: int = 256,
 ) -> None:
     """Print the table.
 
     Args:
+        names: Objectives; by default all that have a plain formula, or with ``--large-batch`` all that take chunks.
         repeats: Timed steps a figure, of which the median counts.
         dim: Dimensions D.
         large_batch: Run one large batch in chunks instead.
         rows: Of the large batch.
         chunk_size: Rows of it compared at a time.
     """
+    known = LARGE if large_batch else tuple(PLAIN)
+    if unknown := sorted(set(names) - set(known)):
+        sys.exit(f"names: {unknown[0]!r} is not among {', '.join(known)}")
     if large_batch:
-        large(rows, dim, chunk_size)
+        large(names or known, rows, dim, chunk_size)
     else:
-        table(repeats, dim)
+        table(names or known, repeats, dim)
 
 
 def measure_and_print(text: str) -> None:
