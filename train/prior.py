@@ -126,7 +126,7 @@ def main() -> None:
 
     def validate(model: Any) -> dict[str, float]:
         losses = model(*held_out.draw(512, torch.Generator().manual_seed(0)))
-        return {f"held_out_{name}": float(value.detach()) for name, value in losses.items()}
+        return {f"held_out_{name.removesuffix('_loss')}": float(value.detach()) for name, value in losses.items()}
 
     trained = train(config.loop, model, loss, stage.folder, validate=validate, description="prior")
     trained.prior.save_pretrained(stage.export)

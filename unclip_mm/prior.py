@@ -49,7 +49,6 @@ class MultimodalPrior(ModelMixin, ConfigMixin):
         self.blocks = nn.ModuleList(ModulatedBlock(width, hidden) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.outward = nn.Linear(width, embedding_dim)
-        nn.init.zeros_(self.outward.weight)
 
     def forward(self, noisy: Tensor, timesteps: Tensor, condition: Tensor, known: Tensor) -> Tensor:
         """Predict the clean image embedding.
