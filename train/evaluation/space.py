@@ -151,7 +151,8 @@ def read_training(log: Path) -> list[dict[str, float]]:
     entries = [entry for entry in entries if "held_out_zeta" in entry]
     if not entries:
         raise InputError(f"{log}: holds no diagnostics; give the log of an encoder's training")
-    return entries
+    by_step = {entry["step"]: entry for entry in entries}  # a run that was resumed logs some steps twice
+    return [by_step[step] for step in sorted(by_step)]
 
 
 def draw_training(entries: Sequence[Mapping[str, float]], file: Path) -> None:
