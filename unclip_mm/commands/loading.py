@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -79,19 +80,20 @@ def load_pipeline(checkpoint: str) -> UnCLIPMultimodalPipeline:
     """
     if is_bundled(checkpoint):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
+    with _nothing_collected():
+        from diffusers.utils import logging as diffusers_logging
+        from transformers.utils import logging as transformers_logging
 
-    from unclip_mm.pipeline import UnCLIPMultimodalPipeline
+        from unclip_mm.pipeline import UnCLIPMultimodalPipeline
 
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    try:
-        pipeline: Any = UnCLIPMultimodalPipeline.from_pretrained(checkpoint)  # diffusers' types hide its methods
-    except UnclipError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"checkpoint: {checkpoint} cannot be loaded ({first_line(error)})") from error
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
+        try:
+            pipeline: Any = UnCLIPMultimodalPipeline.from_pretrained(checkpoint)  # diffusers' types hide its methods
+        except UnclipError:
+            raise
+        except Exception as error:
+            raise CheckpointError(f"checkpoint: {checkpoint} cannot be loaded ({first_line(error)})") from error
     pipeline.set_progress_bar_config(disable=not sys.stderr.isatty(), leave=False)
     return pipeline
 
@@ -115,6 +117,19 @@ def first_line(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines()
     return lines[0].strip() if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Search for no garbage while millions of objects are made that all stay: a tenth of the time to load."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager
