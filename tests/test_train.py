@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-STAGES = ("autoencoder", "encoder", "prior", "decoder")
+STAGES = ("autoencoder", "encoder", "prior", "decoder", "renderer")
 
 
 def command(stage: str, run: Path, *options: str) -> list[str]:
@@ -65,7 +65,7 @@ def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None
     assert configs and not any(str(tiny_run) in config for config in configs)
     pipe = UnCLIPMultimodalPipeline.from_pretrained(tiny_run / "pipeline")
     pipe.set_progress_bar_config(disable=True)
-    assert pipe(text="a red circle", seeds=0).images[0].size == (32, 32)
+    assert pipe(text="a red circle", seeds=0).images[0].size == (64, 64)
     for stage in STAGES:
         logged = losses(tiny_run, stage)
         assert sorted(logged) == [1, 2, 3, 4, 5, 6]

@@ -22,7 +22,7 @@ from unclip_mm.processing import MultimodalProcessor
 
 
 def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
-    """Build the pipeline of a run.
+    """Build the pipeline of a run; without a renderer the autoencoder's own decoder half makes the pictures.
 
     Raises:
         CheckpointError: A part was not exported yet.
@@ -33,6 +33,7 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
             raise CheckpointError(f"{export / part}: not there yet; run train.{part} (processor: train.embed) first")
     prior = MultimodalPrior.from_pretrained(export / "prior") if (export / "prior").is_dir() else None
     chosen = find_recipe(recipe)
+    rendered = (export / "renderer").is_dir()
     defaults: dict[str, Any] = dict(chosen.sampling)
     return UnCLIPMultimodalPipeline(
         processor=MultimodalProcessor.from_pretrained(export / "processor"),
@@ -40,14 +41,14 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         normalizer=EmbeddingNormalizer.from_pretrained(export / "normalizer"),
         decoder=EmbeddingDecoder.from_pretrained(export / "decoder"),
         scheduler=FlowMatchEulerDiscreteScheduler(),
-        autoencoder=AutoencoderDC.from_pretrained(export / "autoencoder"),
+        autoencoder=AutoencoderDC.from_pretrained(export / ("renderer" if rendered else "autoencoder")),
         prior=prior,
         prior_scheduler=None
         if prior is None
         else DDIMScheduler(
             beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, timestep_spacing="trailing"
         ),
-        image_size=chosen.image_size,
+        image_size=chosen.renderer.picture_size if rendered else chosen.image_size,
         **defaults,
     )
 

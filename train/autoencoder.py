@@ -25,6 +25,20 @@ def gradient_error(a: Tensor, b: Tensor) -> Tensor:
     return total / 4
 
 
+def picture_losses(decoded: Tensor, pixels: Tensor, gradient_weight: float) -> Losses:
+    """L1 of pixels and of their gradients."""
+    return {
+        "pixel_loss": (decoded - pixels).abs().mean(),
+        "gradient_loss": gradient_weight * gradient_error(decoded, pixels),
+    }
+
+
+def peak_signal_to_noise(decoded: Tensor, pixels: Tensor) -> float:
+    """Mean over pictures, in decibels."""
+    error = (decoded.clamp(-1, 1) - pixels).square().mean(dim=(1, 2, 3)) / 4
+    return float((-10 * torch.log10(error)).mean())
+
+
 class ReconstructionLoss(nn.Module):
     """L1 of pixels and of their gradients, with noise on the latents and a weak pull towards small ones."""
 
@@ -37,11 +51,8 @@ class ReconstructionLoss(nn.Module):
         """Return the losses of a batch."""
         latents = self.autoencoder.encode(pixels).latent
         decoded = self.autoencoder.decode(latents + self.config.latent_noise * noise).sample
-        return {
-            "pixel_loss": (decoded - pixels).abs().mean(),
-            "gradient_loss": self.config.gradient_weight * gradient_error(decoded, pixels),
-            "latent_loss": 1e-3 * latents.square().mean(),
-        }
+        losses = picture_losses(decoded, pixels, self.config.gradient_weight)
+        return {**losses, "latent_loss": 1e-3 * latents.square().mean()}
 
 
 def main() -> None:
@@ -61,9 +72,7 @@ def main() -> None:
 
     def validate(model: Any) -> dict[str, float]:
         batch = pixels_to_float(held_out[:256]).to(stage.device)
-        decoded = model.autoencoder(batch).sample.float().clamp(-1, 1)
-        error = (decoded - batch).square().mean(dim=(1, 2, 3)) / 4
-        return {"held_out_psnr": float((-10 * torch.log10(error)).mean())}
+        return {"held_out_psnr": peak_signal_to_noise(model.autoencoder(batch).sample.float(), batch)}
 
     trained = train(config.loop, model, loss, stage.folder, validate=validate, description="autoencoder")
     fit_scaling_factor(trained.autoencoder, pixels_to_float(pixels[:1024]).to(stage.device))

@@ -124,6 +124,26 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True)
+class RendererConfig:
+    """The autoencoder's decoder half, trained anew once the image decoder is there."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    picture_size: int = 64
+    """Side of the pictures; the latents stay those of the recipe's ``image_size``."""
+    channels: tuple[int, ...] = (64, 64, 64, 128, 128)
+    """Widths from full resolution down; each entry more than the encoder half has doubles the picture."""
+    layers: tuple[int, ...] = (0, 1, 2, 2, 2)
+    views: int = 2
+    """Shifted and scaled versions of each picture."""
+    made: float = 0.5
+    """Share of a batch whose latents the image decoder made of the picture's embedding, instead of encoded ones."""
+    latent_noise: float = 0.2
+    """Largest noise added to the latents, which have unit variance."""
+    gradient_weight: float = 1.0
+    """Weight of the error of image gradients at two scales."""
+
+
+@dataclass(frozen=True)
 class PriorConfig:
     """The prior: embeddings of any modalities to an image embedding."""
 
@@ -149,9 +169,11 @@ class Recipe:
     data: str
     """"pictograms" (prepared by ``python -m train.pictograms``) or "synthetic" (made on the spot)."""
     image_size: int
+    """Side of the pictures that the autoencoder and the towers see."""
     autoencoder: AutoencoderConfig
     encoder: EncoderConfig
     decoder: DecoderConfig
     prior: PriorConfig
+    renderer: RendererConfig
     sampling: dict[str, float] = field(default_factory=dict)
     """The pipeline's defaults: num_inference_steps, prior_steps, guidance_scale, prior_guidance_scale."""

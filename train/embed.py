@@ -23,7 +23,10 @@ from unclip_mm.data.cache import ModalityCache, pixels_to_bytes
 from unclip_mm.data.manifest import INFORMATION, Manifest, Row, read_manifest
 from unclip_mm.encoder import MultimodalEncoder, build_encoder
 from unclip_mm.errors import UnclipError
-from unclip_mm.processing import MultimodalProcessor
+from unclip_mm.processing import MultimodalProcessor, VisionProcessor
+
+PICTURES = "pictures"
+"""The part of the cache that holds the training pictures at the size in which they are to be made."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,17 @@ def compute(
     return ModalityCache({name: _join(values) for name, values in parts.items()}, [inputs[i].about for i in order])
 
 
+def compute_pictures(manifest: Manifest, size: int, batch_size: int = 32) -> ModalityCache:
+    """Read the pictures that may be trained on, ``size`` pixels a side."""
+    processor = MultimodalProcessor({"image": VisionProcessor(size)})
+    inputs = [item for item in items(manifest, "image") if item.about["split"] in ("train", "validation")]
+    parts = []
+    for start in tqdm(range(0, len(inputs), batch_size), desc=PICTURES, unit="batch"):
+        sources = [item.source for item in inputs[start : start + batch_size]]
+        parts.append(pixels_to_bytes(processor({"image": sources})["image"]["pixels"]))
+    return ModalityCache({"pixels": torch.cat(parts)}, [item.about for item in inputs])
+
+
 def _by_length(inputs: list[Item]) -> list[int]:
     """Order texts by length and files by size, so that little is padded."""
 
@@ -117,20 +131,24 @@ def main(
         recipe: Name of a recipe.
         data: The manifest folder; data/RECIPE'S DATA by default.
         run: Folder of the run; runs/RECIPE by default.
-        modalities: Only these; by default those of the recipe that are not cached yet.
+        modalities: Only these (or "pictures", what the renderer is to make); by default all that are not cached yet.
     """
     try:
         chosen = find_recipe(recipe)
         folder = (run or default_run(recipe)) / "cache"
         manifest = read_manifest(data or Path("data") / chosen.data)
-        wanted = modalities or tuple(m for m in chosen.encoder.towers if not (folder / f"{m}.safetensors").is_file())
+        parts = (*chosen.encoder.towers, PICTURES)
+        wanted = modalities or tuple(part for part in parts if not (folder / f"{part}.safetensors").is_file())
         encoder = build_encoder(chosen.encoder.dim, chosen.encoder.towers).eval()
         processor = build_processor(
             chosen, [text for row in manifest.rows if row.split == "train" for text in row.text]
         )
         processor.save_pretrained(folder.parent / "export" / "processor")
         for modality in wanted:
-            cache = compute(encoder, processor, modality, items(manifest, modality))
+            if modality == PICTURES:
+                cache = compute_pictures(manifest, chosen.renderer.picture_size)
+            else:
+                cache = compute(encoder, processor, modality, items(manifest, modality))
             cache.save(folder, modality)
             sizes = ", ".join(f"{name} {tuple(values.shape)}" for name, values in cache.tensors.items())
             print(f"{modality}: {len(cache)} items; {sizes}")

@@ -44,6 +44,30 @@ def build_autoencoder(
     )
 
 
+def replace_decoder(autoencoder: AutoencoderDC, channels: Sequence[int], layers: Sequence[int]) -> AutoencoderDC:
+    """Give an autoencoder an untrained decoder half, which may make larger pictures than the encoder half takes.
+
+    Args:
+        autoencoder: Its encoder half and ``scaling_factor`` are kept, so the latents mean what they meant.
+        channels, layers: As for :func:`build_autoencoder`; each entry more than the encoder has doubles the picture.
+
+    Example:
+        >>> small = build_autoencoder(4, channels=(8, 8, 16), layers=(0, 1, 1))
+        >>> large = replace_decoder(small, channels=(8, 8, 8, 16), layers=(0, 1, 1, 1))
+        >>> decode_latents(large, encode_latents(large, torch.zeros(2, 3, 16, 16))).shape
+        torch.Size([2, 3, 32, 32])
+    """
+    decoder = {
+        "decoder_block_out_channels": tuple(channels),
+        "decoder_layers_per_block": tuple(layers),
+        "decoder_qkv_multiscales": tuple(() for _ in channels),
+        "upsample_block_type": "interpolate",  # a quarter of the weights of a pixel shuffle
+    }
+    renewed = AutoencoderDC.from_config({**autoencoder.config, **decoder})
+    renewed.encoder.load_state_dict(autoencoder.encoder.state_dict())
+    return renewed
+
+
 def encode_latents(autoencoder: AutoencoderDC, pixels: Tensor) -> Tensor:
     """Encode pictures (B, 3, H, W) in [-1, 1] to latents of unit variance."""
     return autoencoder.encode(pixels).latent * autoencoder.config.scaling_factor

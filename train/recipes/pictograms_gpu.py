@@ -35,7 +35,7 @@ PICTOGRAMS_GPU = replace(
     autoencoder=replace(_SMALL.autoencoder, loop=gpu_loop(_SMALL.autoencoder.loop, 6000, 128, 0.999, 4)),
     encoder=replace(
         _SMALL.encoder,
-        loop=replace(gpu_loop(_SMALL.encoder.loop, 6000, 512, 0.999, 6), compile=False),
+        loop=replace(gpu_loop(_SMALL.encoder.loop, 6000, 512, 0.999, 5), compile=False),
         towers={
             **_SMALL.encoder.towers,
             "image": {"type": "vision", "backbone": vit(384, 6, 3), "detail": 384, "channels": 64},
@@ -43,8 +43,9 @@ PICTOGRAMS_GPU = replace(
         },
     ),
     decoder=replace(
-        _SMALL.decoder, loop=gpu_loop(_SMALL.decoder.loop, 40000, 512, 0.9995, 10), heads=6, layers=10, views=8
+        _SMALL.decoder, loop=gpu_loop(_SMALL.decoder.loop, 40000, 512, 0.9995, 9), heads=6, layers=10, views=8
     ),
+    renderer=replace(_SMALL.renderer, loop=gpu_loop(_SMALL.renderer.loop, 8000, 64, 0.999, 3)),
     prior=replace(
         _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 12000, 1024, 0.999, 4), width=768, hidden=1536, layers=6, views=8
     ),

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from train.config import AutoencoderConfig, DecoderConfig, EncoderConfig, LoopConfig, PriorConfig, Recipe
+from train.config import (
+    AutoencoderConfig,
+    DecoderConfig,
+    EncoderConfig,
+    LoopConfig,
+    PriorConfig,
+    Recipe,
+    RendererConfig,
+)
 from train.recipes.pictograms import vit
 
 TINY = Recipe(
@@ -88,6 +96,15 @@ TINY = Recipe(
         width=64,
         hidden=128,
         layers=2,
+    ),
+    renderer=RendererConfig(
+        loop=LoopConfig(
+            steps=150, batch_size=16, learning_rate=2e-3, warmup_steps=20, decay_fraction=0.7, validate_every=150
+        ),
+        picture_size=64,
+        channels=(16, 16, 16, 32),
+        layers=(0, 1, 1, 1),
+        views=1,
     ),
     sampling={"num_inference_steps": 8, "prior_steps": 8, "guidance_scale": 1.5, "prior_guidance_scale": 1.5},
 )
