@@ -1,22 +1,25 @@
-"""The page: ``python -m demo.app [--checkpoint X] [--host H] [--port N] [--share]``."""
+"""The page: ``python -m demo.app``; ``--help`` lists its options."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from demo import create
+from demo import create, explore, understand
+from demo.library import Library
 from demo.studio import Studio
 from demo.theme import CSS, build_theme
 from unclip_mm.checkpoints import DEFAULT_CHECKPOINT, find_checkpoint
 from unclip_mm.commands.loading import load_pipeline
 from unclip_mm.errors import UnclipError
 
-DAY = 24 * 60 * 60
+CACHE_CHECK, CACHE_KEPT = 10 * 60, 60 * 60
+"""Seconds between looks for old files of visitors, and the age at which they are removed."""
 MAX_UPLOAD = "20mb"
 MAX_WAITING = 32
 """Visitors who may wait in the queue; more are told to come back later."""
@@ -28,27 +31,24 @@ Say it, sing it, sketch it, write it or show it: whatever you give becomes a poi
 what lies there. It all runs on this computer.
 """
 
-ABOUT = """
-Every modality has an **encoder** that was trained to put things that mean the same in the same place: the words *red apple*,
-a voice that says them, a drawing and a picture of one come out as nearly the same **embedding**, a list of numbers. Where
-you give several inputs, their embeddings are mixed with the weights you choose.
 
-A **prior** then imagines which image embedding would belong to it, and a diffusion **decoder** paints that embedding from
-noise. The **seed** is the noise: the same prompt and seed give the same picture again.
+def build_page(studios: Sequence[Studio], library: Library | None = None) -> gr.Blocks:
+    """Return the whole page, ready to be launched.
 
-The bundled model is small. It knows pictograms, emoji and clip art, and paints in their style; it has never seen a
-photograph.
-"""
-
-
-def build_page(studio: Studio) -> gr.Blocks:
-    """Return the whole page, ready to be launched."""
-    page = gr.Blocks(title="unclip-mm", analytics_enabled=False, delete_cache=(60 * 60, DAY))
+    Args:
+        studios: The models; the first makes the pictures, all are compared.
+        library: The pictures that the first was trained on, if they are here.
+    """
+    page = gr.Blocks(title="unclip-mm", analytics_enabled=False, delete_cache=(CACHE_CHECK, CACHE_KEPT))
     with page:
         gr.Markdown(HEADER, elem_id="header")
-        create.build(studio)
-        with gr.Accordion("How it works", open=False):
-            gr.Markdown(ABOUT, elem_id="about")
+        with gr.Tabs():
+            with gr.Tab("Create", id="create"):
+                create.build(studios[0])
+            with gr.Tab("Explore", id="explore"):
+                explore.build(studios[0], library)
+            with gr.Tab("Understand", id="understand"):
+                understand.build(studios)
     page.queue(max_size=MAX_WAITING)
     return page
 
@@ -67,20 +67,48 @@ def launch(page: gr.Blocks, **options: Any) -> tuple[Any, str, str]:
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line.
+
+    Example:
+        >>> parse_arguments(["--auth", "ada:engine", "--port", "8000"]).auth
+        [('ada', 'engine')]
+    """
     parser = argparse.ArgumentParser(prog="python -m demo.app", description="Serve the web page of unclip-mm.")
     parser.add_argument(
         "--checkpoint",
         metavar="X",
-        default=DEFAULT_CHECKPOINT,
-        help="a bundled name, a folder, or a hub id (default: %(default)s)",
+        action="append",
+        help=f"a bundled name, a folder, or a hub id (default: {DEFAULT_CHECKPOINT}); again for models to compare it with",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        help="the manifest folder of its training pictures, to show the nearest ones",
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to serve on (default: %(default)s)")
     parser.add_argument("--port", metavar="N", type=int, default=7860, help="the port (default: %(default)s)")
     parser.add_argument(
         "--share", action="store_true", help="also give the page a public address, through gradio's relay"
     )
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--auth", metavar="NAME:PASSWORD", type=_login, action="append", help="ask for a login; again for more visitors"
+    )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        help="also serve the page's functions to language models (pip install gradio[mcp])",
+    )
+    given = parser.parse_args(arguments)
+    given.checkpoint = given.checkpoint or [DEFAULT_CHECKPOINT]
+    return given
+
+
+def _login(text: str) -> tuple[str, str]:
+    name, colon, password = text.partition(":")
+    if not (name and colon and password):
+        raise argparse.ArgumentTypeError("is not of the form NAME:PASSWORD")
+    return name, password
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,11 +119,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = parse_arguments(arguments)
     try:
-        find_checkpoint(args.checkpoint)
-        print(f"Loading {args.checkpoint} ...", flush=True)
-        page = build_page(Studio(load_pipeline(args.checkpoint), args.checkpoint))
-        launch(page, server_name=args.host, server_port=args.port, share=args.share)
-    except (UnclipError, OSError) as error:
+        for checkpoint in args.checkpoint:
+            find_checkpoint(checkpoint)
+        print(f"Loading {', '.join(args.checkpoint)} ...", flush=True)
+        studios = [Studio(load_pipeline(checkpoint), checkpoint) for checkpoint in args.checkpoint]
+        library = None if args.data is None else Library.from_manifest(args.data, studios[0])
+        launch(
+            build_page(studios, library),
+            server_name=args.host,
+            server_port=args.port,
+            share=args.share,
+            auth=args.auth,
+            mcp_server=args.mcp,
+        )
+    except (UnclipError, OSError, ImportError) as error:
         line = " ".join(str(error).split())
         print(f"demo: error: {line}", file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def test_examples_are_there_small_and_usable() -> None:
 
 def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     args = parse_arguments(["--port", "1234", "--host", "0.0.0.0", "--checkpoint", "x", "--share"])
-    assert (args.port, args.host, args.checkpoint, args.share) == (1234, "0.0.0.0", "x", True)
+    assert (args.port, args.host, args.checkpoint, args.share) == (1234, "0.0.0.0", ["x"], True)
     assert main(["--checkpoint", "no such thing"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("demo: error: checkpoint: ") and error.count("\n") == 1
@@ -139,7 +140,7 @@ def client(pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
-    page = build_page(Studio(load_pipeline(str(pipeline_folder)), str(pipeline_folder)))
+    page = build_page([Studio(load_pipeline(str(pipeline_folder)), str(pipeline_folder))])
     _, url, _ = launch(page, prevent_thread_lock=True, quiet=True)
     yield Client(url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
     page.close()
@@ -228,6 +229,71 @@ def test_what_cannot_be_used_is_a_message(client: Any, tmp_path: Path) -> None:
         assert words in message and "\n" not in message and "Traceback" not in message and "/" not in message
 
 
-def test_only_generate_is_offered(client: Any) -> None:
+def test_what_is_offered_by_name(client: Any) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert list(endpoints["named_endpoints"]) == ["/generate"] and not endpoints["unnamed_endpoints"]
+    assert list(endpoints["named_endpoints"]) == ["/generate", "/slide", "/add", "/look_up", "/cosines"]
+    assert not endpoints["unnamed_endpoints"]
+
+
+def test_a_slide_starts_and_ends_at_its_prompts(client: Any) -> None:
+    from gradio_client import handle_file
+
+    ends = {"from_text": "a red circle", "to_image": handle_file(samples.IMAGES[0]), "to_text": ""}
+    strip, moving = client.predict(api_name="/slide", **ends, stops=4, seed=5)
+    assert [picture["caption"] for picture in strip] == ["0%", "33%", "67%", "100%"]
+    shown = [pixels(picture).astype(int) for picture in strip]
+    steps = client.predict(api_name="/generate", text="a red circle", count=1, seed=5, keep_seed=True)
+    assert abs(shown[0] - pixels(steps[0][0])).max() <= 1
+    assert all((a != b).any() for a, b in itertools.pairwise(shown))
+    with Image.open(moving) as animation:
+        assert animation.format == "GIF" and animation.n_frames == 2 * 4 - 2
+
+
+def test_a_sum_changes_the_picture(client: Any) -> None:
+    before, after = client.predict(api_name="/add", text="a red circle", minus="red", plus="blue", seed=3)
+    assert [picture["caption"] for picture in before] == ["seed 3", "seed 4", "seed 5", "seed 6"]
+    assert all((pixels(a) != pixels(b)).any() for a, b in zip(before, after, strict=True))
+    same, unchanged = client.predict(api_name="/add", text="a red circle", minus="", plus="", seed=3)
+    assert all((pixels(a) == pixels(b)).all() for a, b in zip(same, unchanged, strict=True))
+
+
+def test_cosines_of_several_ways(client: Any) -> None:
+    from gradio_client import handle_file
+    from gradio_client.exceptions import AppError
+
+    table = client.predict(api_name="/cosines", text="a fish", audio=handle_file(samples.SOUNDS[0]))
+    [[first, second, cosine, moved]] = table["data"]
+    assert (first, second) == ("text", "audio") and -1 <= cosine <= 1 and -1 <= moved <= 1
+    with pytest.raises(AppError, match="Only text is given"):
+        client.predict(api_name="/cosines", text="a fish")
+
+
+def test_logins(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse_arguments(["--auth", "a:b:c"]).auth == [("a", "b:c")]
+    with pytest.raises(SystemExit):
+        parse_arguments(["--auth", "ada"])
+    assert "NAME:PASSWORD" in capsys.readouterr().err
+
+
+def test_words_and_training_pictures_are_looked_up(pipeline_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from demo.library import Library
+    from demo.studio import Studio
+    from unclip_mm.checkpoints import VOCABULARY
+    from unclip_mm.commands.loading import load_pipeline
+    from unclip_mm.data.synthetic import make_synthetic_world
+
+    folder = tmp_path / "taught"
+    shutil.copytree(pipeline_folder, folder)
+    (folder / VOCABULARY).write_text("a red circle\na blue square\n")
+    studio = Studio(load_pipeline(str(folder)), str(folder))
+    [(word, cosine), _] = studio.recognise(read_prompt("a blue square"))
+    assert word == "a blue square" and cosine == pytest.approx(1, abs=1e-3)
+    world = make_synthetic_world(tmp_path / "world", image_size=32, variations=1)
+    library = Library.from_manifest(tmp_path / "world", studio)
+    row = world.select(modality="image", split="train")[3]
+    own = studio.embed_images([world.path(row, "image")])[0]
+    nearest = library.nearest(own, most=2)
+    assert nearest[0].cosine == pytest.approx(1, abs=1e-3) and nearest[0].caption == row.text[0]
+    assert len(nearest) == 2

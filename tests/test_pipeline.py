@@ -170,3 +170,15 @@ def test_a_saved_pipeline_comes_back_in_a_fresh_process(pipe: UnCLIPMultimodalPi
     subprocess.run(command, check=True, capture_output=True)
     here = pipe(text="a red circle", seeds=9, output_type="np").images
     np.testing.assert_allclose(np.load(tmp_path / "image.npy", allow_pickle=False), here, atol=1e-3)
+
+
+def test_what_the_prior_imagines_is_what_the_call_decodes(pipe: UnCLIPMultimodalPipeline) -> None:
+    prompts = {"text": ["a red circle", "a blue square"], "sketch": drawing(), "weights": {"text": 0.7, "sketch": 0.3}}
+    imagined = pipe.imagine(**prompts, seeds=[4, 9])
+    assert imagined.shape == (2, 64)
+    directly = pipe(**prompts, seeds=[4, 9])
+    for row, image in enumerate(pipe(embeddings=imagined, seeds=[4, 9]).images):
+        assert difference(image, directly.images[row]) <= 1
+    assert torch.equal(pipe.imagine(image=picture()), pipe.imagine(embeddings=pipe.image_embeddings(picture())))
+    with pytest.raises(InputError, match="weights: all are zero"):
+        pipe.imagine(text="a", sketch=drawing(), weights={"text": 0, "sketch": 0})

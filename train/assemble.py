@@ -12,6 +12,8 @@ import tyro
 from diffusers import AutoencoderDC, DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from train.stage import default_run, find_recipe
+from unclip_mm.checkpoints import VOCABULARY
+from unclip_mm.data.cache import ModalityCache
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.errors import CheckpointError, UnclipError
@@ -53,6 +55,20 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
     )
 
 
+def vocabulary(run: Path) -> list[str]:
+    """List one caption, the shortest, of every concept that was trained on with pictures; empty without texts."""
+    if not all((run / "cache" / f"{modality}.json").is_file() for modality in ("text", "image")):
+        return []
+    texts, pictures = (ModalityCache.load(run / "cache", modality) for modality in ("text", "image"))
+    drawn = {pictures.items[row]["concept"] for row in pictures.where(split="train")}
+    shortest: dict[str, str] = {}
+    for row in texts.where(split="train"):
+        concept, caption = texts.items[row]["concept"], texts.items[row]["text"]
+        if concept in drawn and len(caption) < len(shortest.get(concept, caption + " ")):
+            shortest[concept] = caption
+    return sorted(set(shortest.values()))
+
+
 def forget_paths(folder: Path) -> None:
     """Take the folders that the parts were loaded from out of a saved pipeline: they mean nothing elsewhere."""
     for path in folder.glob("*/config.json"):
@@ -70,8 +86,9 @@ def main(output: Path, recipe: str = "pictograms", run: Path | None = None, half
         run: Folder of the run; runs/RECIPE by default.
         half: Write weights in half precision.
     """
+    folder = run or default_run(recipe)
     try:
-        pipe = assemble(recipe, run or default_run(recipe))
+        pipe = assemble(recipe, folder)
     except UnclipError as error:
         print(f"train.assemble: error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
@@ -81,6 +98,9 @@ def main(output: Path, recipe: str = "pictograms", run: Path | None = None, half
                 component.half()
     pipe.save_pretrained(output)
     forget_paths(output)
+    words = vocabulary(folder)
+    if words:
+        (output / VOCABULARY).write_text("\n".join(words) + "\n", encoding="utf-8")
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"{output}: {size / 2**20:.1f} MiB")
 

@@ -9,6 +9,8 @@ from unclip_mm.errors import CheckpointError
 
 DEFAULT_CHECKPOINT = "pictograms"
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
+VOCABULARY = "vocabulary.txt"
+"""Beside a pipeline's parts: what it was taught to draw, a caption a line; not every pipeline has one."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 

@@ -190,6 +190,51 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         return self.encoder.image_embedding(self.encoder.features("image", self._process("image", sources)))
 
     @torch.no_grad()
+    def imagine(
+        self,
+        text: Any = None,
+        audio: Any = None,
+        sketch: Any = None,
+        image: Any = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        embeddings: Embeddings | np.ndarray | Tensor | None = None,
+        weights: Mapping[str, float] | None = None,
+        seeds: int | Sequence[int] | None = None,
+        prior_steps: int | None = None,
+        prior_guidance_scale: float | None = None,
+    ) -> Tensor:
+        """Return the whole image embeddings (B, E) that the prior imagines: what the call would decode.
+
+        Give them to the call as ``embeddings=`` to decode them with several seeds, or points between them. Images
+        alone need no prior: theirs are returned as they are.
+
+        Raises:
+            InputError: An input or an option cannot be used, or the model has no prior.
+
+        Example:
+            >>> from unclip_mm import UnCLIPMultimodalPipeline
+            >>> pipe = UnCLIPMultimodalPipeline.from_pretrained("pictograms")
+            >>> pipe.set_progress_bar_config(disable=True)
+            >>> apple, pear = pipe.imagine(text=["a red apple", "a pear"], seeds=[7, 7])
+            >>> between = pipe(embeddings=(apple + pear) / 2, seeds=7).images[0]
+        """
+        given = collect_prompt(
+            self.modalities, text, audio, sketch, image, inputs, empty_allowed=embeddings is not None
+        )
+        steps = check_count("prior_steps", prior_steps, self.config.prior_steps)
+        scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
+        condition, whole = self._condition(given, embeddings, Prompt({}))
+        if condition is not None:
+            if self.prior is None:
+                raise InputError("prior: this model has none, and works with use_prior=False only")
+            asked = self.normalizer.condition(condition, check_weights(weights, condition.modalities))
+            chosen = check_seeds(seeds, len(asked), draw=lambda: secrets.randbelow(1 << 32))
+            whole = self._ask_prior(asked, chosen, steps, scale, None)
+        assert whole is not None
+        return self.normalizer.denormalize(whole)
+
+    @torch.no_grad()
     def __call__(
         self,
         text: Any = None,
@@ -269,11 +314,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                     embedded = self.normalizer.aligned_to_embedding(asked)
                     away = None if away is None else self.normalizer.aligned_to_embedding(away)
                 else:
-                    noise = noise_by_seed((whole_dim(self),), [seed + PRIOR_SEEDS for seed in part_seeds], self.device)
-                    embedded = sample_prior(
-                        self.prior, self.prior_scheduler, asked, noise, prior_steps, prior_scale, away
-                    )
-                    away = None
+                    embedded, away = self._ask_prior(asked, part_seeds, prior_steps, prior_scale, away), None
             images.append(self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end))
         return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition)
 
@@ -297,6 +338,11 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                 self.encoder.image_embedding(self.encoder.features("image", tensors))
             )
         return self._encode(given), None
+
+    def _ask_prior(self, asked: Tensor, seeds: Sequence[int], steps: int, scale: float, away: Tensor | None) -> Tensor:
+        """Sample standardised image embeddings (B, E) for unit vectors (B, D)."""
+        noise = noise_by_seed((whole_dim(self),), [seed + PRIOR_SEEDS for seed in seeds], self.device)
+        return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scale, away)
 
     def _decode(
         self,

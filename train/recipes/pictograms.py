@@ -111,7 +111,7 @@ PICTOGRAMS = Recipe(
     ),
     renderer=RendererConfig(
         loop=LoopConfig(
-            steps=3000,
+            steps=2000,
             batch_size=32,
             learning_rate=1.5e-3,
             warmup_steps=50,
