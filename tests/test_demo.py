@@ -297,3 +297,20 @@ def test_words_and_training_pictures_are_looked_up(pipeline_folder: Path, tmp_pa
     nearest = library.nearest(own, most=2)
     assert nearest[0].cosine == pytest.approx(1, abs=1e-3) and nearest[0].caption == row.text[0]
     assert len(nearest) == 2
+
+
+def test_eight_visitors_get_each_their_own(client: Any) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from gradio_client import Client
+
+    seeds = list(range(8))
+    alone = [pixels(generate(client, text="a red circle", seed=seed, keep_seed=True)[0][0]) for seed in seeds]
+
+    def visit(seed: int) -> list[np.ndarray]:
+        own = Client(client.src, verbose=False, download_files=client.download_files)
+        return [pixels(generate(own, text="a red circle", seed=seed, keep_seed=True)[0][0]) for _ in range(3)]
+
+    with ThreadPoolExecutor(len(seeds)) as pool:
+        for seed, made in enumerate(pool.map(visit, seeds)):
+            assert all((picture == alone[seed]).all() for picture in made)
