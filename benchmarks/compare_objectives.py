@@ -2,12 +2,12 @@
 
 Every objective trains the same heads for text, audio and image, from the same weights, on the same batches and for as
 many steps, over features of frozen networks. Its constants are the best of three on validation concepts. Prints recall
-between all kinds, the gap and the conflicts, and the Frechet distance of pictures made without a prior, by mean and
-deviation over seeds. Results are kept one file a training: run again to go on where it stopped.
+between all kinds, the gap and the conflicts, and the Frechet distance of pictures made with and without a prior, by mean
+and deviation over seeds. Results are kept one file a training: run again to go on where it stopped.
 
-Pictures are made by the decoder of a trained model, the same for all: a linear map, fitted on training pictures alone,
-takes an objective's image vectors to that model's image embeddings, and is then given the vectors of text and speech.
-How far those lie from where the pictures lie is how far the pictures are off.
+Pictures are made by the prior and the decoder of a trained model, the same for all: a linear map, fitted on training
+pictures alone, takes an objective's image vectors to that model's shared space, and is then given the vectors of text and
+speech. How far those lie from where the pictures lie is how far the pictures are off.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from train.config import LoopConfig
-from train.encoder import Batches
+from train.encoder import Batch, Batches, place_rows
 from train.evaluate import load_pipeline
-from train.evaluation.generation import DIRECT, Gallery, choose_prompts, make_images, real_features, score
+from train.evaluation.generation import DIRECT, PRIOR, Gallery, choose_prompts, make_images, real_features, score
 from train.evaluation.items import Pool, build_pools, images
 from train.evaluation.report import table, write_report
 from train.evaluation.retrieval import evaluate_retrieval
@@ -38,7 +38,7 @@ from train.normalizer import embed_all
 from unclip_mm.data.cache import ConceptPools, ModalityCache, set_aside_validation
 from unclip_mm.data.manifest import Manifest, read_manifest
 from unclip_mm.embeddings import Embeddings
-from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.encoder import MultimodalEncoder, aligned_part
 from unclip_mm.metrics import recall_at_k
 from unclip_mm.objectives import build_objective
 
@@ -84,14 +84,10 @@ class Alignment(nn.Module):
         super().__init__()
         self.encoder, self.objective = encoder, objective
 
-    def forward(self, batch: Mapping[str, tuple[dict[str, Tensor], Tensor]]) -> Losses:
+    def forward(self, batch: Batch) -> Losses:
         """Return the losses of a batch."""
-        vectors, present = {}, {}
-        for modality, (features, where) in batch.items():
-            embedded = self.encoder.embed(modality, features)
-            vectors[modality] = embedded.new_zeros(len(where), self.encoder.dim).index_put((where,), embedded)
-            present[modality] = where
-        return dict(self.objective(Embeddings.from_dict(vectors, present)))
+        embedded = {name: self.encoder.embed(name, features) for name, (features, _) in batch.items()}
+        return dict(self.objective(place_rows(embedded, batch)))
 
 
 def frozen_features(run: Path, encoder: MultimodalEncoder, output: Path) -> dict[str, ModalityCache]:
@@ -178,32 +174,37 @@ def examine(world: World, vectors: Mapping[str, Tensor], concepts: int, seed: in
         gaps = space["centroid_gap"].values()
         figures[f"{pool.name}: gap"] = sum(gaps) / len(gaps)
         figures |= {f"{pool.name}: {name}": space[name] for name in ("zeta", "chi", "hoelder", "alignment")}
-    readout = fit_readout(world, vectors["image"])
+    rows = world.caches["image"].where(split="train")
+    known = aligned_part(world.caches["image"].tensors["vector"][rows], world.pipe.encoder.dim)
+    readout = fit_readout(vectors["image"][rows], known)
 
-    def make(given: Mapping[str, Sequence[str | Path]], seeds: Sequence[int], _: bool) -> list[Image.Image]:
+    def make(given: Mapping[str, Sequence[str | Path]], seeds: Sequence[int], prior: bool) -> list[Image.Image]:
         if "image" in given:  # decoded from the embedding that the decoder was trained with
-            whole = world.caches["image"].tensors["vector"][[world.places["image"][v] for v in given["image"]]]
+            asked = world.caches["image"].tensors["vector"][[world.places["image"][v] for v in given["image"]]]
         else:
-            whole = readout(Embeddings.from_dict({name: encode(name, values) for name, values in given.items()}).mix())
-        return list(world.pipe(embeddings=whole, seeds=list(seeds)).images)
+            asked = readout(Embeddings.from_dict({name: encode(name, values) for name, values in given.items()}).mix())
+        return list(world.pipe(embeddings=asked, seeds=list(seeds), use_prior=prior).images)
 
     for condition in CONDITIONS:
         prompts = choose_prompts(world.pools[0], condition, concepts, seed)
         assert prompts is not None
-        scores = score(make_images(make, prompts, own, prior=False), world.judge, world.gallery)[DIRECT]
-        for measure in ("ratio", "top5"):
-            figures[f"pictures from {'+'.join(condition)}: {measure}"] = float(scores[measure] or 0.0)
+        scores = score(make_images(make, prompts, own, progress=False), world.judge, world.gallery)
+        for way, name in ((DIRECT, "prior-free"), (PRIOR, "with the prior")):
+            for measure in ("ratio", "top5"):
+                figures[f"{name}, {'+'.join(condition)}: {measure}"] = float(scores[way][measure] or 0.0)
+    for name in ("prior-free", "with the prior"):
+        ratios = [figures[f"{name}, {'+'.join(condition)}: ratio"] for condition in CONDITIONS]
+        figures[f"{name}, mean ratio"] = sum(ratios) / len(ratios)
     return figures
 
 
-def fit_readout(world: World, vectors: Tensor, ridge: float = 1e-2) -> Callable[[Tensor], Tensor]:
-    """Fit a linear map from an objective's image vectors to the decoder's image embeddings, on training pictures."""
-    rows = world.caches["image"].where(split="train")
-    inputs, outputs = (x.double() for x in (vectors[rows], world.caches["image"].tensors["vector"][rows]))
+def fit_readout(inputs: Tensor, outputs: Tensor, ridge: float = 1e-2) -> Callable[[Tensor], Tensor]:
+    """Fit a linear map from an objective's vectors (N, D) to unit vectors (N, D'); it returns unit vectors."""
+    inputs, outputs = inputs.double(), outputs.double()
     inputs = F.pad(inputs, (0, 1), value=1.0)
-    gram = inputs.mT @ inputs + ridge * len(rows) / inputs.shape[1] * torch.eye(inputs.shape[1], dtype=torch.float64)
+    gram = inputs.mT @ inputs + ridge * len(inputs) / inputs.shape[1] * torch.eye(inputs.shape[1], dtype=torch.float64)
     weights = torch.linalg.solve(gram, inputs.mT @ outputs)
-    return lambda z: (F.pad(z.double(), (0, 1), value=1.0) @ weights).float()
+    return lambda z: F.normalize((F.pad(z.double(), (0, 1), value=1.0) @ weights).float(), dim=-1)
 
 
 def compare(world: World, loop: LoopConfig, seeds: Sequence[int], concepts: int, output: Path) -> Iterator[dict]:

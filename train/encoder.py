@@ -73,16 +73,11 @@ class EncoderLoss(nn.Module):
 
     def forward(self, batch: Batch, noise: Tensor) -> Losses:
         """Return the losses of a batch."""
-        vectors, present = {}, {}
         image = self.encoder.image_embedding(batch["image"][0]) if "image" in batch else None
-        for modality, (features, where) in batch.items():
-            if modality == "image" and image is not None:
-                embedded = aligned_part(image, self.encoder.dim)
-            else:
-                embedded = self.encoder.embed(modality, features)
-            vectors[modality] = embedded.new_zeros(len(where), self.encoder.dim).index_put((where,), embedded)
-            present[modality] = where
-        losses = dict(self.objective(Embeddings.from_dict(vectors, present)))
+        embedded = {name: self.encoder.embed(name, part) for name, (part, _) in batch.items() if name != "image"}
+        if image is not None:
+            embedded["image"] = aligned_part(image, self.encoder.dim)
+        losses = dict(self.objective(place_rows({name: embedded[name] for name in batch}, batch)))
         if image is None or self.config.only:
             return losses
         predicted = self.reconstruction(image + self.config.embedding_noise * noise)
@@ -90,6 +85,16 @@ class EncoderLoss(nn.Module):
             self.config.reconstruction_weight * (predicted - batch["image"][0]["pixels"]).square().mean()
         )
         return losses
+
+
+def place_rows(embedded: dict[str, Tensor], batch: Batch) -> Embeddings:
+    """Put the vectors (n, D) of the rows that have a modality where those rows are in the batch."""
+    vectors, present = {}, {}
+    for modality, values in embedded.items():
+        where = batch[modality][1]
+        vectors[modality] = values.new_zeros(len(where), values.shape[1]).index_put((where,), values)
+        present[modality] = where
+    return Embeddings.from_dict(vectors, present)
 
 
 def anchored(config: EncoderConfig) -> dict[str, Any]:
