@@ -160,7 +160,9 @@ def validation_score(world: World, vectors: Mapping[str, Tensor]) -> float:
     return sum(scores) / len(scores)
 
 
-def examine(world: World, vectors: Mapping[str, Tensor], concepts: int, seed: int, own: dict) -> dict[str, float]:
+def examine(
+    world: World, vectors: Mapping[str, Tensor], concepts: int, pictures: int, seed: int, own: dict
+) -> dict[str, float]:
     """Measure what an objective has made: recall, space, and pictures."""
 
     def encode(modality: str, values: Sequence[str | Path]) -> Tensor:
@@ -186,7 +188,7 @@ def examine(world: World, vectors: Mapping[str, Tensor], concepts: int, seed: in
         return list(world.pipe(embeddings=asked, seeds=list(seeds), use_prior=prior).images)
 
     for condition in CONDITIONS:
-        prompts = choose_prompts(world.pools[0], condition, concepts, seed)
+        prompts = choose_prompts(world.pools[0], condition, pictures, seed)
         assert prompts is not None
         scores = score(make_images(make, prompts, own, progress=False), world.judge, world.gallery)
         for way, name in ((DIRECT, "prior-free"), (PRIOR, "with the prior")):
@@ -207,7 +209,9 @@ def fit_readout(inputs: Tensor, outputs: Tensor, ridge: float = 1e-2) -> Callabl
     return lambda z: F.normalize((F.pad(z.double(), (0, 1), value=1.0) @ weights).float(), dim=-1)
 
 
-def compare(world: World, loop: LoopConfig, seeds: Sequence[int], concepts: int, output: Path) -> Iterator[dict]:
+def compare(
+    world: World, loop: LoopConfig, seeds: Sequence[int], concepts: int, pictures: int, output: Path
+) -> Iterator[dict]:
     """Choose each objective's constants, then train and examine it with every seed; yield its figures a seed."""
     own: dict[str, Image.Image] = {}
     for name, trials in TRIALS.items():
@@ -227,7 +231,7 @@ def compare(world: World, loop: LoopConfig, seeds: Sequence[int], concepts: int,
         for seed in seeds:
             figures = _kept(
                 output / "results" / f"{name}-{seed}.json",
-                lambda seed=seed, run=run, best=best: examine(world, run(best, seed), concepts, seed, own),
+                lambda seed=seed, run=run, best=best: examine(world, run(best, seed), concepts, pictures, seed, own),
             )
             yield {"objective": name, "options": trials[best], "seed": seed, "figures": figures}
 
@@ -262,6 +266,7 @@ def main(
     batch_size: int = 256,
     seeds: tuple[int, ...] = (0, 1, 2),
     concepts: int = 100,
+    pictures: int = 60,
 ) -> None:
     """Compare the objectives.
 
@@ -274,7 +279,8 @@ def main(
         steps: Of each training.
         batch_size: Concepts a step.
         seeds: Of weights, batches and questions.
-        concepts: A question.
+        concepts: A question of retrieval.
+        pictures: A condition of generation and way of making them.
     """
     pipe = load_pipeline(checkpoint, "cpu")
     manifest = read_manifest(data)
@@ -286,7 +292,7 @@ def main(
     pools = build_pools(manifest, modalities=MODALITIES)
     world = World(caches, pools, places(manifest, caches), pipe, judge.features_of_images, gallery)
     loop = LoopConfig(steps=steps, batch_size=batch_size, learning_rate=1e-3, warmup_steps=50, decay_fraction=0.7)
-    results = list(compare(world, loop, seeds, concepts, output))
+    results = list(compare(world, loop, seeds, concepts, pictures, output))
     print_table(results)
     write_report({"results": results}, output / "report.json")
 

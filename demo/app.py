@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             find_checkpoint(checkpoint)
         print(f"Loading {', '.join(args.checkpoint)} ...", flush=True)
         studios = [Studio(load_pipeline(checkpoint), checkpoint) for checkpoint in args.checkpoint]
+        threading.Thread(target=lambda: studios[0].words and studios[0].word_vectors, daemon=True).start()
         library = None if args.data is None else Library.from_manifest(args.data, studios[0])
         launch(
             build_page(studios, library),

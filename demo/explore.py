@@ -27,7 +27,7 @@ SLIDE = (
     "Every stop is a picture of a point between the two, made from the same noise. Give an end words, a sound, a sketch, an "
     "image, or several of them."
 )
-SUM = "Embeddings can be added and taken away like numbers: what is *a red apple* without *red* and with *green*?"
+SUM = "Embeddings can be added and taken away like numbers: what is an *umbrella* without *purple* and with *red*?"
 LOOK_UP = (
     "Whatever you give lies somewhere among all that the model was taught to draw. These are the words nearest to it: what "
     "it takes it for."
@@ -56,7 +56,7 @@ def _build_slide(studio: Studio) -> None:
         with gr.Column(min_width=280):
             start = build_end("From", "from", "a red apple")
         with gr.Column(min_width=280):
-            end = build_end("To", "to", "a yellow star")
+            end = build_end("To", "to", "star")
     with gr.Row():
         stops = gr.Slider(3, MAX_STOPS, value=7, step=1, label="Pictures", elem_id="stops")
         seed = gr.Number(value=0, precision=0, minimum=0, maximum=MAX_SEED, label="Seed", elem_id="slide-seed")
@@ -65,7 +65,6 @@ def _build_slide(studio: Studio) -> None:
         label="From left to right",
         format="png",
         columns=MAX_STOPS,
-        rows=1,
         height="auto",
         object_fit="contain",
         interactive=False,

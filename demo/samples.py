@@ -6,9 +6,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "examples"
 
-TEXTS = ["a red apple", "a yellow star", "a sailing boat", "a cat", "a bicycle", "a house with a tree"]
+TEXTS = ["a red apple", "star", "a sailboat", "an owl", "cat", "umbrella"]
 SOUNDS = [str(FOLDER / name) for name in ("red-apple-spoken.ogg", "dog-spoken.ogg")]
 SKETCHES = [str(FOLDER / name) for name in ("fish-sketch.png", "umbrella-sketch.png")]
 IMAGES = [str(FOLDER / "boat-image.png")]
-SUMS = [["a red apple", "red", "green"], ["a cat", "cat", "bird"], ["a blue car", "blue", "yellow"]]
+SUMS = [["umbrella", "purple", "red"], ["car", "red", "blue"], ["sun", "", "moon"]]
 """Start, take away, add."""

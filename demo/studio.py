@@ -163,16 +163,19 @@ class Studio:
         return file.read_text(encoding="utf-8").split("\n")[:-1] if file is not None and file.is_file() else []
 
     @cached_property
-    def _word_vectors(self) -> Tensor:
+    def word_vectors(self) -> Tensor:
+        """Where the words lie: unit vectors (N, D). Computed once, in seconds, between what visitors ask for."""
         import torch
 
-        parts = [self._condition(Prompt({"text": self.words[i : i + BATCH]})) for i in range(0, len(self.words), BATCH)]
+        parts = []
+        for start in range(0, len(self.words), BATCH):
+            with self._lock:
+                parts.append(self._condition(Prompt({"text": self.words[start : start + BATCH]})))
         return torch.cat(parts)
 
     def recognise(self, prompt: Prompt, most: int = 8) -> list[tuple[str, float]]:
-        """Name the words nearest to a prompt, with their cosines; the first call encodes all words, some seconds."""
-        with self._lock:
-            cosines = (self._word_vectors @ self._condition(prompt)[0]).clamp(0, 1).tolist()
+        """Name the words nearest to a prompt, with their cosines."""
+        cosines = (self.word_vectors @ self.locate(prompt)).clamp(0, 1).tolist()
         ranked = sorted(zip(self.words, cosines, strict=True), key=lambda pair: -pair[1])
         return ranked[:most]
 

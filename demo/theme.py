@@ -68,6 +68,7 @@ CSS = """
 #header { padding: 1.2rem 0 .2rem; }
 #header h1 { font-size: 1.9rem; letter-spacing: -.02em; margin: 0 0 .3rem; }
 #header p { font-size: 1.02rem; line-height: 1.5; max-width: 46rem; margin: 0; color: var(--body-text-color-subdued); }
+.grid-wrap.fixed-height { min-height: 0; max-height: none; }
 #status { min-height: 1.5rem; }
 #status p { color: var(--body-text-color-subdued); font-size: .92rem; margin: 0; }
 #about p, #about li { line-height: 1.55; max-width: 46rem; }

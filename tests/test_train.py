@@ -66,9 +66,21 @@ def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None
     pipe = UnCLIPMultimodalPipeline.from_pretrained(tiny_run / "pipeline")
     pipe.set_progress_bar_config(disable=True)
     assert pipe(text="a red circle", seeds=0).images[0].size == (64, 64)
+    taught = (tiny_run / "pipeline" / "vocabulary.txt").read_text().splitlines()
+    assert taught and all(any(shape in words for shape in ("circle", "square", "triangle")) for words in taught[:3])
     for stage in STAGES:
         logged = losses(tiny_run, stage)
         assert sorted(logged) == [1, 2, 3, 4, 5, 6]
+
+
+def test_without_a_renderer_the_autoencoder_makes_the_pictures(tiny_run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from train.assemble import assemble
+
+    shutil.copytree(tiny_run / "export", tmp_path / "export", ignore=shutil.ignore_patterns("renderer", "prior"))
+    pipe = assemble("tiny", tmp_path)
+    assert pipe.config.image_size == 32 and pipe.prior is None
 
 
 def test_a_tower_trains_alone_and_leaves_the_others_as_they_were(tiny_run: Path, tmp_path: Path) -> None:

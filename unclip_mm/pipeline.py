@@ -77,7 +77,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         >>> pipe.set_progress_bar_config(disable=True)
         >>> result = pipe(text="a red apple", seeds=7)
         >>> result.images[0].size, result.seeds
-        ((64, 64), [7])
+        ((128, 128), [7])
     """
 
     model_cpu_offload_seq = "encoder->prior->decoder->autoencoder"
