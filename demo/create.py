@@ -42,6 +42,13 @@ TAKE_THE_BRUSH = """() => {
 }"""
 """Runs in the browser when the page is there: the sketchpad starts with the brush in hand."""
 
+SHOW_THE_PICTURES = """() => {
+  const gallery = document.querySelector('#gallery');
+  const { top, bottom } = gallery.getBoundingClientRect();
+  if (top < 0 || bottom > window.innerHeight) gallery.scrollIntoView({ block: 'center' });
+}"""
+"""Runs in the browser when pictures were asked for and when they are there: on a phone they lie far below the prompt."""
+
 DESCRIPTION = (
     "Make pictures from a text, a sound, a sketch, an image, or any mix of them. Gives the pictures with their seeds as "
     "captions, the seed of the first one, and a line that says how it went."
@@ -101,9 +108,11 @@ def build(studio: Studio) -> None:
         concurrency_id=PIPELINE_QUEUE,
         concurrency_limit=1,
         show_progress_on=status,
-        scroll_to_output=True,
         trigger_mode="once",
     )
+    show: dict[str, Any] = {"fn": None, "js": SHOW_THE_PICTURES, "queue": False, "api_visibility": "private"}
+    gr.on([make.click, given.text.submit], **show)
+    running.then(**show)
     stop.click(lambda: "Stopped.", None, status, cancels=[running], queue=False, api_visibility="private")
 
 

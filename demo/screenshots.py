@@ -69,7 +69,7 @@ def main() -> None:
         ("page-look-up", look_up, DESKTOP, "light"),
         ("page-understand", understand, DESKTOP, "dark"),
         ("page-phone", create, PHONE, "light"),
-        ("page-phone-dark", explore, PHONE, "dark"),
+        ("page-phone-dark", look_up, PHONE, "dark"),
     ]
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -81,6 +81,8 @@ def main() -> None:
             page.locator("#make").wait_for()
             act(page)
             page.wait_for_timeout(1500)
+            if size is DESKTOP:
+                page.evaluate("window.scrollTo(0, 0)")  # the page has gone to its pictures, which a phone is to show
             page.screenshot(path=output / f"{name}.png")
             print(output / f"{name}.png", flush=True)
             context.close()

@@ -61,6 +61,7 @@ def build(studios: Sequence[Studio]) -> None:
                 gr.Image(
                     str(PICTURES / "space.png"),
                     label="The shared space, before and after training",
+                    show_label=False,
                     interactive=False,
                     buttons=["fullscreen"],
                     elem_id="space",

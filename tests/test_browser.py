@@ -175,4 +175,9 @@ def test_a_phone_shows_all_of_it(url: str, browser: Any, scheme: str) -> None:
     for name in ("Create", "Explore", "Understand"):
         tab(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    tab(page, "Create")
+    page.locator("#text textarea").fill("star")
+    page.locator("#make").click()
+    page.locator("#status", has_text="4 pictures in").wait_for(timeout=LONG)
+    page.wait_for_function("document.querySelector('#gallery').getBoundingClientRect().top < window.innerHeight / 2")
     context.close()
