@@ -63,7 +63,7 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     served = build_page([Studio(load_pipeline(DEFAULT_CHECKPOINT), DEFAULT_CHECKPOINT)])
     _, url, _ = launch(served, prevent_thread_lock=True, quiet=True)
-    shots: list[tuple[str, Any, dict[str, int], str]] = [
+    shots: list[tuple[str, Any, Any, Any]] = [
         ("page-create", create, DESKTOP, "light"),
         ("page-explore", explore, DESKTOP, "light"),
         ("page-look-up", look_up, DESKTOP, "light"),
