@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+
+from unclip_mm.decoder import EmbeddingDecoder
+from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.prior import MultimodalPrior
 
 STAGES = ("autoencoder", "encoder", "prior", "decoder", "renderer")
 
@@ -47,7 +53,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     for stage in STAGES:
-        train(stage, run, "--loop.steps", "6", "--loop.log-every", "1", "--loop.validate-every", "3")
+        finer = ["--finer-loop.steps", "4", "--finer-loop.log-every", "1"] if stage == "decoder" else []
+        train(stage, run, "--loop.steps", "6", "--loop.log-every", "1", "--loop.validate-every", "3", *finer)
     return run
 
 
@@ -74,8 +81,6 @@ def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None
 
 
 def test_without_a_renderer_the_autoencoder_makes_the_pictures(tiny_run: Path, tmp_path: Path) -> None:
-    import shutil
-
     from train.assemble import assemble
 
     shutil.copytree(tiny_run / "export", tmp_path / "export", ignore=shutil.ignore_patterns("renderer", "prior"))
@@ -84,12 +89,6 @@ def test_without_a_renderer_the_autoencoder_makes_the_pictures(tiny_run: Path, t
 
 
 def test_a_tower_trains_alone_and_leaves_the_others_as_they_were(tiny_run: Path, tmp_path: Path) -> None:
-    import shutil
-
-    import torch
-
-    from unclip_mm import MultimodalEncoder
-
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     before = MultimodalEncoder.from_pretrained(run / "export" / "encoder").state_dict()
@@ -173,3 +172,43 @@ def test_a_wrong_recipe_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.strip().splitlines() == [
         "train.prior: error: recipe 'none': not known; give one of tiny, pictograms, pictograms-gpu"
     ]
+
+
+def test_the_decoder_goes_on_with_finer_patches(tiny_run: Path) -> None:
+    assert sorted(losses(tiny_run, "decoder-finer")) == [1, 2, 3, 4]
+    assert EmbeddingDecoder.load_config(tiny_run / "export" / "decoder")["patch_size"] == 1
+
+
+def test_training_goes_on_from_a_part_that_was_trained_before(tiny_run: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    for part in ("cache", "export"):
+        shutil.copytree(tiny_run / part, tmp_path / part)
+    weights = tmp_path / "export" / "prior" / "diffusion_pytorch_model.safetensors"
+    before = load_file(weights)
+    train("prior", tmp_path, "--start", str(tiny_run / "export" / "prior"), "--loop.steps", "0")
+    assert all(torch.equal(value, before[name]) for name, value in load_file(weights).items())
+    train("prior", tmp_path, "--loop.steps", "0")
+    assert not all(torch.equal(value, before[name]) for name, value in load_file(weights).items())
+
+
+def test_a_part_that_does_not_fit_is_one_line(tiny_run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "prior"
+    MultimodalPrior(3, 5, width=8, hidden=8, layers=1).save_pretrained(other)
+    for folder, wrong in (
+        (other, "its aligned_dim is 3, the run's is 32"),
+        (tiny_run / "export" / "decoder", "EmbeddingDecoder is there; give the folder of a MultimodalPrior"),
+        (tmp_path, "nothing is there; give the folder of a MultimodalPrior"),
+    ):
+        done = subprocess.run(
+            command("prior", tiny_run, "--start", str(folder)), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert done.stderr.strip().splitlines()[-1] == f"train.prior: error: --start {folder}: {wrong}"
+
+
+def test_a_missing_cache_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(command("decoder", tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("train.decoder: error: ") and done.stderr.count("\n") == 1
+    assert "run `python -m train.embed`" in done.stderr

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderDC
 from torch import Tensor, nn
 
 from train.augment import shift_and_scale
 from train.config import AutoencoderConfig
 from train.loop import Losses, Step, train
-from train.stage import Stage, parse_stage
+from train.stage import Stage, run_stage
 from unclip_mm.autoencoder import build_autoencoder, fit_scaling_factor
 from unclip_mm.data.cache import pixels_to_float
 
@@ -42,9 +43,9 @@ def peak_signal_to_noise(decoded: Tensor, pixels: Tensor) -> float:
 class ReconstructionLoss(nn.Module):
     """L1 of pixels and of their gradients, with noise on the latents and a weak pull towards small ones."""
 
-    def __init__(self, config: AutoencoderConfig):
+    def __init__(self, config: AutoencoderConfig, autoencoder: AutoencoderDC):
         super().__init__()
-        self.autoencoder = build_autoencoder(config.latent_channels, config.channels, config.layers)
+        self.autoencoder = autoencoder
         self.config = config
 
     def forward(self, pixels: Tensor, noise: Tensor) -> Losses:
@@ -55,13 +56,17 @@ class ReconstructionLoss(nn.Module):
         return {**losses, "latent_loss": 1e-3 * latents.square().mean()}
 
 
-def main() -> None:
+def train_autoencoder(stage: Stage[AutoencoderConfig]) -> None:
     """Train, export to ``RUN/autoencoder``, and report the error on held-out pictures."""
-    stage: Stage[AutoencoderConfig] = parse_stage("autoencoder", __doc__)
     config, cache = stage.config, stage.caches("image")["image"]
     pixels, held_out = (cache.tensors["pixels"][cache.where(split=split)] for split in ("train", "validation"))
     torch.manual_seed(config.loop.seed)
-    model = ReconstructionLoss(config)
+    autoencoder = stage.initial(
+        AutoencoderDC,
+        lambda: build_autoencoder(config.latent_channels, config.channels, config.layers),
+        latent_channels=config.latent_channels,
+    )
+    model = ReconstructionLoss(config, autoencoder)
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
         rows = torch.randint(len(pixels), (step.batch_size,), generator=step.generator)
@@ -81,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("autoencoder", __doc__, train_autoencoder)

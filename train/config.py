@@ -109,6 +109,11 @@ class DecoderConfig:
     head_dim: int = 64
     layers: int = 7
     patch_size: int = 2
+    """Side of the latent patches that are one token of the transformer."""
+    finer_patch_size: int = 0
+    """Side of those that it goes on with once it has learnt with the coarse ones, at a fraction of the cost (0: none)."""
+    finer_loop: LoopConfig = field(default_factory=LoopConfig)
+    """How it is optimised then."""
     tokens: int = 8
     """Condition tokens that the embedding is cut into for cross-attention."""
     layout_channels: int = 16

@@ -2,6 +2,8 @@
 
 Flow matching from noise to latents, conditioned on the image embedding alone, so that no new modality ever asks for a
 new decoder. Some rows see the aligned part only, some see nothing: for prior-free generation and for guidance.
+
+It learns with coarse patches first, which are quick, and then with finer ones (``--finer-patch-size``).
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from torch import Tensor, nn
 from train.config import DecoderConfig
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
-from train.stage import Stage, parse_stage
+from train.patches import recut
+from train.stage import Stage, run_stage
 from train.views import Views, encode_views
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import dropped, flow_pair, logit_normal_times
@@ -65,9 +68,14 @@ class Batches:
         return tuple(part.to(self.device) for part in parts)
 
 
-def main() -> None:
+def architecture(config: DecoderConfig) -> dict[str, int]:
+    """Return what a recipe says of a new decoder."""
+    names = ("patch_size", "heads", "head_dim", "layers", "tokens", "layout_channels")
+    return {name: getattr(config, name) for name in names}
+
+
+def train_decoder(stage: Stage[DecoderConfig]) -> None:
     """Train and export to ``RUN/export/decoder``."""
-    stage: Stage[DecoderConfig] = parse_stage("decoder", __doc__)
     config, cache = stage.config, stage.caches("image")["image"]
     encoder = MultimodalEncoder.from_pretrained(stage.exported("encoder")).to(stage.device).eval()
     autoencoder = AutoencoderDC.from_pretrained(stage.exported("autoencoder")).to(stage.device).eval()
@@ -76,20 +84,13 @@ def main() -> None:
     held_out = encode_views(cache, cache.where(split="validation"), encoder, autoencoder, 1, config.loop.seed)
     assert views.latents is not None
     torch.manual_seed(config.loop.seed)
-    model = FlowLoss(
-        EmbeddingDecoder(
-            embedding_dim=encoder.image_embedding_dim,
-            aligned_dim=encoder.dim,
-            latent_channels=views.latents.shape[2],
-            latent_size=views.latents.shape[3],
-            patch_size=config.patch_size,
-            heads=config.heads,
-            head_dim=config.head_dim,
-            layers=config.layers,
-            tokens=config.tokens,
-            layout_channels=config.layout_channels,
-        )
-    )
+    sizes = {
+        "embedding_dim": encoder.image_embedding_dim,
+        "aligned_dim": encoder.dim,
+        "latent_channels": views.latents.shape[2],
+        "latent_size": views.latents.shape[3],
+    }
+    decoder = stage.initial(EmbeddingDecoder, lambda: EmbeddingDecoder(**sizes, **architecture(config)), **sizes)
     batches = Batches(views, config, normalizer, stage.device)
     held_out_batches = Batches(held_out, config, normalizer, stage.device)
 
@@ -100,10 +101,15 @@ def main() -> None:
         batch = held_out_batches.draw(512, torch.Generator().manual_seed(0))
         return {"held_out_velocity": float(model(*batch)["velocity_loss"])}
 
-    trained = train(config.loop, model, loss, stage.folder, validate=validate, description="decoder")
+    trained = train(config.loop, FlowLoss(decoder), loss, stage.folder, validate=validate, description="decoder")
+    if 0 < config.finer_patch_size < decoder.config.patch_size:
+        print({"trained": stage.folder.name, **validate(trained)})
+        model = FlowLoss(recut(trained.decoder, config.finer_patch_size))
+        folder = stage.run / "decoder-finer"
+        trained = train(config.finer_loop, model, loss, folder, validate=validate, description=folder.name)
     trained.decoder.save_pretrained(stage.export)
     print({"exported": str(stage.export), **validate(trained)})
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("decoder", __doc__, train_decoder)

@@ -11,7 +11,6 @@ that happens, to the encoder exported before, and a prior and a decoder trained 
 from __future__ import annotations
 
 import inspect
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from train.augment import line_drawing, shift_and_scale
 from train.config import EncoderConfig
 from train.loop import Losses, Step, train
-from train.stage import Stage, find_recipe, parse_stage
+from train.stage import Stage, find_recipe, run_stage
 from unclip_mm import diagnostics
 from unclip_mm.data.cache import ConceptPools, ModalityCache
 from unclip_mm.embeddings import Embeddings
@@ -275,19 +274,14 @@ def check_options(config: EncoderConfig, written: EncoderConfig) -> None:
             raise InputError(f"--{name}: has no say beside --only; give --later-{name} instead")
 
 
-def main() -> None:
+def train_encoder(stage: Stage[EncoderConfig]) -> None:
     """Train and export to ``RUN/export/encoder``, once all phases are done."""
-    stage: Stage[EncoderConfig] = parse_stage("encoder", __doc__)
     config = stage.config
-    try:
-        check_options(config, find_recipe(stage.recipe.name).encoder)
-    except InputError as error:
-        print(f"train.encoder: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    check_options(config, find_recipe(stage.recipe.name).encoder)
     torch.manual_seed(config.loop.seed)
-    encoder = (
-        MultimodalEncoder.from_pretrained(stage.export) if config.only else build_encoder(config.dim, config.towers)
-    )
+    if config.only:
+        stage = replace(stage, start=stage.start or stage.export)
+    encoder = stage.initial(MultimodalEncoder, lambda: build_encoder(config.dim, config.towers), dim=config.dim)
     for phase in phases(config):
         encoder = train_phase(stage, phase, encoder)
     encoder.save_pretrained(stage.export)
@@ -295,4 +289,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("encoder", __doc__, train_encoder)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from train.config import PriorConfig
 from train.loop import Losses, Step, train
 from train.normalizer import embed_all, load_or_fit_normalizer
-from train.stage import Stage, parse_stage
+from train.stage import Stage, run_stage
 from train.views import Views, encode_views
 from unclip_mm.data.cache import ConceptPools
 from unclip_mm.diffusion import dropped
@@ -108,18 +108,17 @@ def _mean(vectors: Tensor, shown: Tensor) -> Tensor:
     return F.normalize((vectors * shown[..., None]).sum(dim=1), dim=-1)
 
 
-def main() -> None:
+def train_prior(stage: Stage[PriorConfig]) -> None:
     """Train and export to ``RUN/export/prior``."""
-    stage: Stage[PriorConfig] = parse_stage("prior", __doc__)
     config = stage.config
     encoder = MultimodalEncoder.from_pretrained(stage.exported("encoder")).to(stage.device).eval()
     normalizer = load_or_fit_normalizer(stage, encoder)
     batches = Batches(stage, encoder, normalizer, "train", config.views)
     held_out = Batches(stage, encoder, normalizer, "validation", 1)
     torch.manual_seed(config.loop.seed)
-    model = SampleLoss(
-        MultimodalPrior(encoder.dim, encoder.image_embedding_dim, config.width, config.hidden, config.layers)
-    )
+    sizes = {"aligned_dim": encoder.dim, "embedding_dim": encoder.image_embedding_dim}
+    layers = {"width": config.width, "hidden": config.hidden, "layers": config.layers}
+    model = SampleLoss(stage.initial(MultimodalPrior, lambda: MultimodalPrior(**sizes, **layers), **sizes))
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
         return prepared(*batches.draw(step.batch_size, step.generator))
@@ -134,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("prior", __doc__, train_prior)

@@ -24,7 +24,7 @@ from train.config import RendererConfig
 from train.embed import PICTURES
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
-from train.stage import Stage, parse_stage
+from train.stage import Stage, run_stage
 from unclip_mm.autoencoder import decode_latents, encode_latents, replace_decoder
 from unclip_mm.data.cache import pixels_to_bytes, pixels_to_float
 from unclip_mm.decoder import EmbeddingDecoder
@@ -123,9 +123,8 @@ def prepare_pairs(pixels: Tensor, size: int, views: int, painter: Painter, seed:
     return Pairs(torch.cat(shown), known)
 
 
-def main() -> None:
+def train_renderer(stage: Stage[RendererConfig]) -> None:
     """Train and export the whole autoencoder, with its new half, to ``RUN/export/renderer``."""
-    stage: Stage[RendererConfig] = parse_stage("renderer", __doc__)
     config, cache = stage.config, stage.caches(PICTURES)[PICTURES]
     device, sampling = stage.device, stage.recipe.sampling
     encoder = MultimodalEncoder.from_pretrained(stage.exported("encoder")).to(device).eval()
@@ -147,7 +146,11 @@ def main() -> None:
 
     training, held_out = pairs("train", config.views), pairs("validation", 1)
     torch.manual_seed(config.loop.seed)
-    finished = replace_decoder(autoencoder, config.channels, config.layers)
+    finished = stage.initial(
+        AutoencoderDC,
+        lambda: replace_decoder(autoencoder, config.channels, config.layers),
+        latent_channels=autoencoder.config.latent_channels,
+    )
     model = RenderingLoss(finished, config.gradient_weight)
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
@@ -168,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("renderer", __doc__, train_renderer)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 import tyro
+from diffusers import ModelMixin
 
 from train.config import Recipe
 from train.recipes import RECIPES
 from unclip_mm.data.cache import ModalityCache, set_aside_validation
-from unclip_mm.errors import InputError
+from unclip_mm.errors import InputError, UnclipError
 
 Config = TypeVar("Config")
+Part = TypeVar("Part", bound=ModelMixin)
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,14 @@ class Stage(Generic[Config]):
         recipe: The recipe as written.
         config: This stage's part of it, with what the command line changed.
         run: The folder of the run: every stage has a subfolder, and exports to ``run/export/<stage>``.
+        start: The folder of a trained part to go on from, if one was given.
     """
 
     name: str
     recipe: Recipe
     config: Config
     run: Path
+    start: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -54,6 +60,29 @@ class Stage(Generic[Config]):
     def export(self) -> Path:
         """Where this stage's trained part goes."""
         return self.exported(self.name)
+
+    def initial(self, kind: type[Part], build: Callable[[], Part], **sizes: int) -> Part:
+        """Return the part to train, in single precision: the one in ``start``, or a new one where none was given.
+
+        Args:
+            kind: Its class.
+            build: Makes a new one; the recipe's architecture has a say there alone.
+            sizes: What its configuration must say for it to fit the other parts of the run.
+
+        Raises:
+            InputError: ``start`` holds no such part, or one that does not fit.
+        """
+        if self.start is None:
+            return build()
+        file = self.start / "config.json"
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        found = config.get("_class_name", "nothing")
+        if found != kind.__name__:
+            raise InputError(f"--start {self.start}: {found} is there; give the folder of a {kind.__name__}")
+        for name, size in sizes.items():
+            if config[name] != size:
+                raise InputError(f"--start {self.start}: its {name} is {config[name]}, the run's is {size}")
+        return kind.from_pretrained(self.start, torch_dtype=torch.float32)
 
     def caches(self, *modalities: str) -> dict[str, ModalityCache]:
         """Read the cached features of some modalities (all of the recipe's by default)."""
@@ -83,9 +112,12 @@ def default_run(recipe: str) -> Path:
     return Path("runs") / recipe
 
 
-def parse_stage(name: str, description: str | None, arguments: list[str] | None = None) -> Stage[Any]:
-    """Read the command line of a training script: ``--recipe``, ``--run``, and any field of the stage's config."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+def parse_stage(name: str, description: str | None, arguments: list[str]) -> Stage[Any]:
+    """Read the command line of a training script: ``--recipe``, ``--run``, ``--start``, and any field of its config.
+
+    Raises:
+        InputError: There is no such recipe.
+    """
 
     @dataclass(frozen=True)
     class Options:
@@ -95,15 +127,23 @@ def parse_stage(name: str, description: str | None, arguments: list[str] | None 
         """Name of a recipe: its file in train/recipes."""
         run: Path | None = None
         """Folder of the run; runs/RECIPE by default. Running again goes on where it stopped."""
+        start: Path | None = None
+        """Folder of a trained part to go on from instead of from nothing: another run's, or a model's."""
 
+    wants_help = {"-h", "--help"} & set(arguments)
+    options, rest = tyro.cli(Options, args=[a for a in arguments if a not in wants_help], return_unknown_args=True)
+    recipe = find_recipe(options.recipe)
+    config = getattr(recipe, name)
+    about = f"{description}\n\n(also: --recipe NAME, --run DIR, --start FOLDER of a trained part to go on from)"
+    changed = tyro.cli(type(config), args=[*rest, *wants_help], default=config, description=about)
+    run = options.run or default_run(options.recipe)
+    return Stage(name, replace(recipe, **{name: changed}), changed, run, options.start)
+
+
+def run_stage(name: str, description: str | None, work: Callable[[Stage[Any]], None]) -> None:
+    """Do what a training script does with its command line; bad input ends it with one line and exit code 2."""
     try:
-        wants_help = {"-h", "--help"} & set(arguments)
-        options, rest = tyro.cli(Options, args=[a for a in arguments if a not in wants_help], return_unknown_args=True)
-        recipe = find_recipe(options.recipe)
-        config = getattr(recipe, name)
-        about = f"{description}\n\n(also: --recipe NAME, --run DIR)"
-        changed = tyro.cli(type(config), args=[*rest, *wants_help], default=config, description=about)
-    except InputError as error:
+        work(parse_stage(name, description, sys.argv[1:]))
+    except UnclipError as error:
         print(f"train.{name}: error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
-    return Stage(name, replace(recipe, **{name: changed}), changed, options.run or default_run(options.recipe))

@@ -43,7 +43,13 @@ PICTOGRAMS_GPU = replace(
         },
     ),
     decoder=replace(
-        _SMALL.decoder, loop=gpu_loop(_SMALL.decoder.loop, 40000, 512, 0.9995, 9), heads=6, layers=10, views=8
+        _SMALL.decoder,
+        loop=gpu_loop(_SMALL.decoder.loop, 40000, 512, 0.9995, 9),
+        patch_size=1,
+        finer_patch_size=0,
+        heads=6,
+        layers=10,
+        views=8,
     ),
     renderer=replace(_SMALL.renderer, loop=gpu_loop(_SMALL.renderer.loop, 8000, 64, 0.999, 3)),
     prior=replace(
