@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import gradio as gr
 from PIL import Image
 
 from demo import samples
+from demo.media import CANVAS, Media, build_image, build_sketchpad, build_sound
 from demo.prompt import (
     MAX_PICTURES,
     MAX_SEED,
@@ -27,8 +27,6 @@ from demo.prompt import (
 from demo.studio import Settings, Studio
 from unclip_mm import InputError, inputs
 
-CANVAS = 512
-"""Pixels of a side of the sketch canvas."""
 MAX_STEPS = 50
 MAX_GUIDANCE = 10.0
 PIPELINE_QUEUE = "pipeline"
@@ -55,32 +53,11 @@ DESCRIPTION = (
 )
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The components that a prompt is read from, in the order in which :func:`generate` takes them."""
-
-    text: gr.Textbox
-    audio: gr.Audio
-    sketch: gr.Sketchpad
-    image: gr.Image
-    weights: list[gr.Slider]
-
-    @property
-    def media(self) -> list[Any]:
-        """The components of the modalities, in the order of ``MODALITIES``."""
-        return [self.text, self.audio, self.sketch, self.image]
-
-
-def uploaded_path(upload: Any) -> str | None:
-    """Return the path of an uploaded image without opening it: what is wrong with it is said by the library, in a line."""
-    return None if upload is None else upload.path
-
-
 def build(studio: Studio) -> None:
     """Put the whole tab into the block that is open."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=320):
-            given = _build_inputs()
+            given, weights = _build_inputs()
             options = _build_options(studio)
         with gr.Column(scale=5, min_width=320):
             with gr.Row(elem_id="actions"):
@@ -101,7 +78,7 @@ def build(studio: Studio) -> None:
     running = gr.on(
         [make.click, given.text.submit],
         _handler(studio),
-        [*given.media, *given.weights, *options],
+        [*given.components, *weights, *options],
         [gallery, options[1], status],
         api_name="generate",
         api_description=DESCRIPTION,
@@ -116,7 +93,7 @@ def build(studio: Studio) -> None:
     stop.click(lambda: "Stopped.", None, status, cancels=[running], queue=False, api_visibility="private")
 
 
-def _build_inputs() -> Inputs:
+def _build_inputs() -> tuple[Media, list[gr.Slider]]:
     text = gr.Textbox(
         label="Words",
         placeholder="a red apple",
@@ -129,32 +106,13 @@ def _build_inputs() -> Inputs:
     gr.Examples(samples.TEXTS, text, label="Try", examples_per_page=12)
     with gr.Tabs():
         with gr.Tab("Sketch", id="sketch") as sketch_tab:
-            sketch = gr.Sketchpad(
-                label="Draw with the mouse or a finger",
-                type="pil",
-                format="png",
-                height=380,
-                canvas_size=(CANVAS, CANVAS),
-                brush=gr.Brush(default_size=8, colors=["#000000"], color_mode="fixed"),
-                layers=False,
-                elem_id="sketch",
-            )
+            sketch = build_sketchpad("Draw with the mouse or a finger", "sketch", 380)
             upload = gr.UploadButton("Upload a drawing", file_types=["image"], size="sm", elem_id="upload-sketch")
             gr.Examples(samples.SKETCHES, sketch, label="Or take one of these")
         with gr.Tab("Sound", id="audio") as audio_tab:
-            audio = gr.Audio(label="Say it, or upload a voice or a sound", type="filepath", elem_id="audio")
-            gr.Examples(samples.SOUNDS, audio, label="Or take one of these")
+            audio = build_sound("Say it, or upload a voice or a sound", "audio")
         with gr.Tab("Image", id="image") as image_tab:
-            image = gr.Image(
-                label="A picture to vary",
-                type="filepath",
-                image_mode=None,
-                height=300,
-                sources=["upload", "clipboard"],
-                elem_id="image",
-            )
-            image.preprocess = uploaded_path
-            gr.Examples(samples.IMAGES, image, label="Or take this one")
+            image = build_image("A picture to vary", "image", 300)
     with gr.Group(visible=False) as mix:
         gr.Markdown("**Mix**: how much each of them counts (all at 1: the model weighs them itself)", container=True)
         weights = [
@@ -163,18 +121,18 @@ def _build_inputs() -> Inputs:
         ]
     upload.upload(_put_on_canvas, upload, sketch, api_visibility="private")
     gr.on(None, fn=None, js=TAKE_THE_BRUSH, api_visibility="private")
-    given = Inputs(text, audio, sketch, image, weights)
+    given = Media(text, audio, sketch, image)
     tabs = {"sketch": (sketch_tab, "Sketch"), "audio": (audio_tab, "Sound"), "image": (image_tab, "Image")}
     gr.on(
-        [component.change for component in given.media],
+        [component.change for component in given.components],
         lambda *values: _show_mix(modalities_in_use(*values), tabs),
-        given.media,
+        given.components,
         [mix, *weights, *[tab for tab, _ in tabs.values()]],
         api_visibility="private",
         show_progress="hidden",
         trigger_mode="always_last",
     )
-    return given
+    return given, weights
 
 
 def _put_on_canvas(path: str) -> Image.Image:

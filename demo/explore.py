@@ -12,10 +12,10 @@ from PIL import Image
 
 from demo import samples
 from demo.create import PIPELINE_QUEUE, as_message
-from demo.ends import build_end, read_end
 from demo.library import Library
-from demo.prompt import MAX_SEED, whole_number
-from demo.studio import Picture, Settings, Studio
+from demo.media import build_compact
+from demo.prompt import MAX_SEED, choose_seeds, read_prompt, whole_number
+from demo.studio import OnStep, Picture, Settings, Studio
 from unclip_mm import InputError, inputs
 
 MAX_STOPS = 12
@@ -54,9 +54,9 @@ def _build_slide(studio: Studio) -> None:
     gr.Markdown(SLIDE)
     with gr.Row():
         with gr.Column(min_width=280):
-            start = build_end("From", "from", "a red apple")
+            start = build_compact("From", "from", "a red apple")
         with gr.Column(min_width=280):
-            end = build_end("To", "to", "star")
+            end = build_compact("To", "to", "star")
     with gr.Row():
         stops = gr.Slider(3, MAX_STOPS, value=7, step=1, label="Pictures", elem_id="stops")
         seed = gr.Number(value=0, precision=0, minimum=0, maximum=MAX_SEED, label="Seed", elem_id="slide-seed")
@@ -87,8 +87,8 @@ def _build_slide(studio: Studio) -> None:
     ) -> Iterator[tuple[list[tuple[str, str]], str | None]]:
         try:
             ends = (
-                read_end(from_text, from_audio, from_sketch, from_image),
-                read_end(to_text, to_audio, to_sketch, to_image),
+                read_prompt(from_text, from_audio, from_sketch, from_image),
+                read_prompt(to_text, to_audio, to_sketch, to_image),
             )
             count, chosen = whole_number(stops, "pictures", 3, MAX_STOPS), whole_number(seed, "seed", 0, MAX_SEED)
             made: list[Picture] = []
@@ -105,7 +105,7 @@ def _build_slide(studio: Studio) -> None:
 
     button.click(
         slide,
-        [*start.media, *end.media, stops, seed],
+        [*start.components, *end.components, stops, seed],
         [strip, moving],
         api_name="slide",
         api_description="Pictures of evenly spaced points between two prompts, and the same as a GIF.",
@@ -122,13 +122,14 @@ def write_gif(images: list[Image.Image], file: Path) -> Path:
     return file
 
 
-def _reporting(progress: gr.Progress) -> Any:
-    return lambda done, of: progress((done, of), unit="steps")
+def _reporting(progress: gr.Progress, run: int = 0, runs: int = 1) -> OnStep:
+    """Show the steps of one of several runs of equal length as those of the whole."""
+    return lambda done, of: progress((run * of + done, runs * of), unit="steps")
 
 
 def _build_sum(studio: Studio) -> None:
     gr.Markdown(SUM)
-    start = build_end("Start with", "start", samples.SUMS[0][0])
+    start = build_compact("Start with", "start", samples.SUMS[0][0])
     with gr.Row():
         minus = gr.Textbox(label="Take away", value=samples.SUMS[0][1], max_lines=1, elem_id="minus")
         plus = gr.Textbox(label="Add", value=samples.SUMS[0][2], max_lines=1, elem_id="plus")
@@ -160,15 +161,13 @@ def _build_sum(studio: Studio) -> None:
         progress: gr.Progress = gr.Progress(),  # noqa: B008  (how gradio finds it)
     ) -> Iterator[tuple[list[tuple[str, str]], list[tuple[str, str]]]]:
         try:
-            start = read_end(text, audio, sketch, image)
-            first = whole_number(seed, "seed", 0, MAX_SEED - SUM_SEEDS)
-            seeds = list(range(first, first + SUM_SEEDS))
+            start = read_prompt(text, audio, sketch, image)
+            seeds = choose_seeds(seed, True, SUM_SEEDS)
             shown: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
-            report = _reporting(progress)
             with tempfile.TemporaryDirectory(prefix="unclip-mm-") as folder:
                 made = (
-                    studio.add(start, "", "", seeds, Settings(), on_step=report),
-                    studio.add(start, minus or "", plus or "", seeds, Settings(), on_step=report),
+                    studio.add(start, "", "", seeds, Settings(), on_step=_reporting(progress, 0, 2)),
+                    studio.add(start, minus or "", plus or "", seeds, Settings(), on_step=_reporting(progress, 1, 2)),
                 )
                 for side, pictures in enumerate(made):
                     for picture in pictures:
@@ -180,7 +179,7 @@ def _build_sum(studio: Studio) -> None:
 
     button.click(
         add,
-        [*start.media, minus, plus, seed],
+        [*start.components, minus, plus, seed],
         [before, after],
         api_name="add",
         api_description="Pictures of a prompt, and of the same prompt with some words taken away and others added.",
@@ -193,10 +192,12 @@ def _build_look_up(studio: Studio, library: Library | None) -> None:
     gr.Markdown(LOOK_UP if studio.words else NO_WORDS)
     with gr.Row():
         with gr.Column(min_width=280):
-            asked = build_end("What is this?", "asked")
+            asked = build_compact("What is this?", "asked")
             button = gr.Button("Look it up", variant="primary", elem_id="look-up")
         with gr.Column(min_width=280):
-            words = gr.Label(label="Nearest words (cosine)", num_top_classes=8, elem_id="words", show_heading=False)
+            words = gr.Label(
+                label="Nearest words (cosine, in percent)", num_top_classes=8, elem_id="words", show_heading=False
+            )
     neighbours = gr.Gallery(
         label="Nearest training pictures",
         columns=6,
@@ -216,16 +217,16 @@ def _build_look_up(studio: Studio, library: Library | None) -> None:
         image: str | None = None,
     ) -> tuple[dict[str, float], list[tuple[Image.Image, str]]]:
         try:
-            prompt = read_end(text, audio, sketch, image)
+            prompt = read_prompt(text, audio, sketch, image)
+            near = [] if library is None else library.nearest(studio.locate(prompt))
+            pictures = [(inputs.load_image(one.file), f"{one.caption} ({one.cosine:.2f})") for one in near]
+            return dict(studio.recognise(prompt)) if studio.words else {}, pictures
         except InputError as error:
             raise as_message(error) from None
-        near = [] if library is None else library.nearest(studio.locate(prompt))
-        pictures = [(inputs.load_image(one.file), f"{one.caption} ({one.cosine:.2f})") for one in near]
-        return dict(studio.recognise(prompt)) if studio.words else {}, pictures
 
     button.click(
         look_up,
-        asked.media,
+        asked.components,
         [words, neighbours],
         api_name="look_up",
         api_description="The words, and where the page has them the training pictures, nearest to a prompt: with cosines.",

@@ -37,7 +37,7 @@ def explore(page: Any) -> None:
 
 
 def look_up(page: Any) -> None:
-    """Ask what a drawing is taken for."""
+    """Ask what a spoken word is taken for."""
     page.get_by_role("tab", name="Explore", exact=True).click()
     page.get_by_role("tab", name="Look up", exact=True).click()
     page.locator("#asked-other button").first.click()

@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 
 from demo.create import PIPELINE_QUEUE, as_message
-from demo.ends import build_end, read_end
-from demo.prompt import MAX_SEED, whole_number
+from demo.media import build_compact
+from demo.prompt import MAX_SEED, NAMES, choose_seeds, read_prompt
 from demo.studio import Settings, Studio
 from unclip_mm import InputError
 from unclip_mm.checkpoints import is_bundled
@@ -76,7 +76,7 @@ def build(studios: Sequence[Studio]) -> None:
 
 def _build_near(studio: Studio) -> None:
     gr.Markdown(NEAR)
-    given = build_end("One thing, in several ways", "ways", "a fish")
+    given = build_compact("One thing, in several ways", "ways", "a fish")
     button = gr.Button("Compare", variant="primary", elem_id="compare")
     headers = ["between", "and", "cosine", "moved"]
     table = gr.Dataframe(
@@ -90,16 +90,16 @@ def _build_near(studio: Studio) -> None:
         image: str | None = None,
     ) -> list[list[Any]]:
         try:
-            prompt = read_end(text, audio, sketch, image)
+            prompt = read_prompt(text, audio, sketch, image)
             if len(prompt.media) < 2:
-                raise InputError(f"Only {next(iter(prompt.description))} is given: give at least one thing more.")
+                raise InputError(f"Only the {NAMES[next(iter(prompt.media))]} is given: give at least one thing more.")
             return [[*pair, *(round(one, 3) for one in both)] for pair, both in studio.cosines(prompt).items()]
         except InputError as error:
             raise as_message(error) from None
 
     button.click(
         cosines,
-        given.media,
+        given.components,
         table,
         api_name="cosines",
         api_description="Cosines between the embeddings of several inputs, as encoded, and moved to where images lie.",
@@ -133,9 +133,8 @@ def _build_models(studios: Sequence[Studio]) -> None:
 
     def side_by_side(text: str | None = None, seed: float = 0) -> Iterator[list[list[tuple[str, str]]]]:
         try:
-            prompt = read_end(text, None, None, None)
-            first = whole_number(seed, "seed", 0, MAX_SEED - SEEDS_A_MODEL)
-            seeds = list(range(first, first + SEEDS_A_MODEL))
+            prompt = read_prompt(text, None, None, None)
+            seeds = choose_seeds(seed, True, SEEDS_A_MODEL)
             shown: list[list[tuple[str, str]]] = [[] for _ in studios]
             with tempfile.TemporaryDirectory(prefix="unclip-mm-") as folder:
                 for number, studio in enumerate(studios):

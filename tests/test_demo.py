@@ -264,7 +264,7 @@ def test_cosines_of_several_ways(client: Any) -> None:
     table = client.predict(api_name="/cosines", text="a fish", audio=handle_file(samples.SOUNDS[0]))
     [[first, second, cosine, moved]] = table["data"]
     assert (first, second) == ("text", "audio") and -1 <= cosine <= 1 and -1 <= moved <= 1
-    with pytest.raises(AppError, match="Only text is given"):
+    with pytest.raises(AppError, match="Only the text is given"):
         client.predict(api_name="/cosines", text="a fish")
 
 
