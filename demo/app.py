@@ -6,6 +6,7 @@ import argparse
 import sys
 import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def build_page(studios: Sequence[Studio], library: Library | None = None) -> gr.
         gr.Markdown(HEADER, elem_id="header")
         with gr.Tabs():
             with gr.Tab("Create", id="create"):
-                create.build(studios[0])
+                create.build(studios[0], library)
             with gr.Tab("Explore", id="explore"):
                 explore.build(studios[0], library)
             with gr.Tab("Understand", id="understand"):
@@ -98,7 +99,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--mcp",
         action="store_true",
-        help="also serve the page's functions to language models (pip install gradio[mcp])",
+        help="also serve the page's functions to language models (needs the extra mcp)",
     )
     given = parser.parse_args(arguments)
     given.checkpoint = given.checkpoint or [DEFAULT_CHECKPOINT]
@@ -122,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for checkpoint in args.checkpoint:
             find_checkpoint(checkpoint)
+        if args.mcp and find_spec("mcp") is None:
+            raise ImportError("--mcp: the package mcp is not installed; pip install 'unclip-mm[mcp]' brings it")
         print(f"Loading {', '.join(args.checkpoint)} ...", flush=True)
         studios = [Studio(load_pipeline(checkpoint), checkpoint) for checkpoint in args.checkpoint]
         threading.Thread(target=lambda: studios[0].words and studios[0].word_vectors, daemon=True).start()

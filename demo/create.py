@@ -12,7 +12,8 @@ import gradio as gr
 from PIL import Image
 
 from demo import samples
-from demo.media import CANVAS, Media, build_image, build_sketchpad, build_sound
+from demo.library import Library
+from demo.media import CANVAS, Media, build_image, build_neighbours, build_sketchpad, build_sound
 from demo.prompt import (
     MAX_PICTURES,
     MAX_SEED,
@@ -53,7 +54,7 @@ DESCRIPTION = (
 )
 
 
-def build(studio: Studio) -> None:
+def build(studio: Studio, library: Library | None = None) -> None:
     """Put the whole tab into the block that is open."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=320):
@@ -75,6 +76,8 @@ def build(studio: Studio) -> None:
                 elem_id="gallery",
             )
             status = gr.Markdown("", elem_id="status")
+            if library is not None:
+                _build_origins(studio, library, gallery)
     running = gr.on(
         [make.click, given.text.submit],
         _handler(studio),
@@ -91,6 +94,18 @@ def build(studio: Studio) -> None:
     gr.on([make.click, given.text.submit], **show)
     running.then(**show)
     stop.click(lambda: "Stopped.", None, status, cancels=[running], queue=False, api_visibility="private")
+
+
+def _build_origins(studio: Studio, library: Library, gallery: gr.Gallery) -> None:
+    """Show the training pictures nearest to the picture that is chosen, so that a copy shows."""
+    gr.Markdown("Choose a picture to see which training pictures are nearest to it.")
+    neighbours = build_neighbours("origins")
+
+    def nearest(pictures: list[tuple[str, str]], chosen: gr.SelectData) -> list[tuple[Image.Image, str]]:
+        vector = studio.embed_images([pictures[chosen.index][0]])[0]
+        return [(inputs.load_image(one.file), one.label) for one in library.nearest(vector)]
+
+    gallery.select(nearest, gallery, neighbours, api_visibility="private", concurrency_id=PIPELINE_QUEUE)
 
 
 def _build_inputs() -> tuple[Media, list[gr.Slider]]:

@@ -13,7 +13,7 @@ from PIL import Image
 from demo import samples
 from demo.create import PIPELINE_QUEUE, as_message
 from demo.library import Library
-from demo.media import build_compact
+from demo.media import build_compact, build_neighbours
 from demo.prompt import MAX_SEED, choose_seeds, read_prompt, whole_number
 from demo.studio import OnStep, Picture, Settings, Studio
 from unclip_mm import InputError, inputs
@@ -198,15 +198,7 @@ def _build_look_up(studio: Studio, library: Library | None) -> None:
             words = gr.Label(
                 label="Nearest words (cosine, in percent)", num_top_classes=8, elem_id="words", show_heading=False
             )
-    neighbours = gr.Gallery(
-        label="Nearest training pictures",
-        columns=6,
-        height="auto",
-        object_fit="contain",
-        interactive=False,
-        visible=library is not None,
-        elem_id="neighbours",
-    )
+    neighbours = build_neighbours("neighbours", visible=library is not None)
     if library is None:
         gr.Markdown(NO_LIBRARY)
 
@@ -219,8 +211,8 @@ def _build_look_up(studio: Studio, library: Library | None) -> None:
         try:
             prompt = read_prompt(text, audio, sketch, image)
             near = [] if library is None else library.nearest(studio.locate(prompt))
-            pictures = [(inputs.load_image(one.file), f"{one.caption} ({one.cosine:.2f})") for one in near]
-            return dict(studio.recognise(prompt)) if studio.words else {}, pictures
+            words = dict(studio.recognise(prompt)) if studio.words else {}
+            return words, [(inputs.load_image(one.file), one.label) for one in near]
         except InputError as error:
             raise as_message(error) from None
 

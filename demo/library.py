@@ -22,6 +22,11 @@ class Neighbour:
     caption: str
     cosine: float
 
+    @property
+    def label(self) -> str:
+        """What a gallery writes below it."""
+        return f"{self.caption} ({self.cosine:.2f})"
+
 
 class Library:
     """Training pictures and their embeddings.

@@ -1,4 +1,4 @@
-"""The components that a prompt is given in: words, a sound, a sketch, an image."""
+"""Components that several tabs have: what a prompt is given in, and what it is near to."""
 
 from __future__ import annotations
 
@@ -84,6 +84,19 @@ def build_compact(label: str, name: str, text: str = "") -> Media:
         with gr.Tab("Image"):
             image = build_image(f"{label}: image", f"{name}-image", 220)
     return Media(words, audio, sketch, image)
+
+
+def build_neighbours(name: str, visible: bool = True) -> gr.Gallery:
+    """Put a gallery for training pictures into the block that is open."""
+    return gr.Gallery(
+        label="Nearest training pictures",
+        columns=6,
+        height="auto",
+        object_fit="contain",
+        interactive=False,
+        visible=visible,
+        elem_id=name,
+    )
 
 
 def uploaded_path(upload: Any) -> str | None:

@@ -23,14 +23,19 @@ LONG = 120_000
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the real page."""
+    """The address of the real page; the synthetic world stands in for the training pictures."""
     from demo.app import build_page, launch
+    from demo.library import Library
     from demo.studio import Studio
     from unclip_mm.commands.loading import load_pipeline
+    from unclip_mm.data.synthetic import make_synthetic_world
 
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
-    page = build_page([Studio(load_pipeline("pictograms"), "pictograms")])
+    studio = Studio(load_pipeline("pictograms"), "pictograms")
+    world = tmp_path_factory.mktemp("world")
+    make_synthetic_world(world, image_size=32, variations=1)
+    page = build_page([studio], Library.from_manifest(world, studio))
     _, address, _ = launch(page, prevent_thread_lock=True, quiet=True)
     yield address
     page.close()
@@ -106,6 +111,28 @@ def test_words_become_pictures_that_differ_by_prompt(page: Any) -> None:
     page.locator("#text textarea").fill("a blue car")
     cars = make(page, 1)
     assert not set(cars) & set(more_apples)
+
+
+def test_a_picture_that_is_chosen_shows_what_it_is_near_to(page: Any) -> None:
+    page.locator("#text textarea").fill("a red circle")
+    make(page, 2)
+    page.locator("#gallery .grid-container button").first.click()
+    page.wait_for_function("document.querySelectorAll('#origins .grid-container img').length == 6")
+    page.locator("#origins", has_text="circle").wait_for()
+
+
+def test_stop_ends_it_and_the_next_visitor_is_served(page: Any) -> None:
+    page.get_by_role("button", name="More settings").click()
+    choose(page, "steps", 50)
+    choose(page, "count", 8)
+    page.locator("#text textarea").fill("a red apple")
+    page.locator("#make").click()
+    page.wait_for_function("document.querySelectorAll('#gallery .grid-container img').length > 0")
+    page.locator("#stop").click()
+    page.locator("#status", has_text="Stopped.").wait_for()
+    assert len(pictures(page, "#gallery")) < 8
+    choose(page, "steps", 4)
+    assert len(make(page, 1)) == 1
 
 
 def test_a_sound_a_drawn_sketch_and_an_image(page: Any) -> None:

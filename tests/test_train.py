@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.prior import MultimodalPrior
 
-STAGES = ("autoencoder", "encoder", "prior", "decoder", "renderer")
+STAGES = ("autoencoder", "encoder", "prior", "decoder", "distill", "renderer")
 
 
 def command(stage: str, run: Path, *options: str) -> list[str]:
@@ -53,8 +52,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     for stage in STAGES:
-        finer = ["--finer-loop.steps", "4", "--finer-loop.log-every", "1"] if stage == "decoder" else []
-        train(stage, run, "--loop.steps", "6", "--loop.log-every", "1", "--loop.validate-every", "3", *finer)
+        train(stage, run, "--loop.steps", "6", "--loop.log-every", "1", "--loop.validate-every", "3")
     return run
 
 
@@ -172,11 +170,6 @@ def test_a_wrong_recipe_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.strip().splitlines() == [
         "train.prior: error: recipe 'none': not known; give one of tiny, pictograms, pictograms-gpu"
     ]
-
-
-def test_the_decoder_goes_on_with_finer_patches(tiny_run: Path) -> None:
-    assert sorted(losses(tiny_run, "decoder-finer")) == [1, 2, 3, 4]
-    assert EmbeddingDecoder.load_config(tiny_run / "export" / "decoder")["patch_size"] == 1
 
 
 def test_training_goes_on_from_a_part_that_was_trained_before(tiny_run: Path, tmp_path: Path) -> None:

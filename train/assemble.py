@@ -11,7 +11,7 @@ import torch
 import tyro
 from diffusers import AutoencoderDC, DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
-from train.stage import default_run, find_recipe
+from train.stage import default_run, final_decoder, find_recipe
 from unclip_mm.checkpoints import VOCABULARY
 from unclip_mm.data.cache import ModalityCache
 from unclip_mm.decoder import EmbeddingDecoder
@@ -24,7 +24,7 @@ from unclip_mm.processing import MultimodalProcessor
 
 
 def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
-    """Build the pipeline of a run; without a renderer the autoencoder's own decoder half makes the pictures.
+    """Build the pipeline of a run; what was not distilled or rendered is used as it was trained first.
 
     Raises:
         CheckpointError: A part was not exported yet.
@@ -36,12 +36,13 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
     prior = MultimodalPrior.from_pretrained(export / "prior") if (export / "prior").is_dir() else None
     chosen = find_recipe(recipe)
     rendered = (export / "renderer").is_dir()
-    defaults: dict[str, Any] = dict(chosen.sampling)
+    decoder, sampling = final_decoder(chosen, run)
+    defaults: dict[str, Any] = {**chosen.prior_sampling, **sampling}
     return UnCLIPMultimodalPipeline(
         processor=MultimodalProcessor.from_pretrained(export / "processor"),
         encoder=MultimodalEncoder.from_pretrained(export / "encoder"),
         normalizer=EmbeddingNormalizer.from_pretrained(export / "normalizer"),
-        decoder=EmbeddingDecoder.from_pretrained(export / "decoder"),
+        decoder=EmbeddingDecoder.from_pretrained(decoder),
         scheduler=FlowMatchEulerDiscreteScheduler(),
         autoencoder=AutoencoderDC.from_pretrained(export / ("renderer" if rendered else "autoencoder")),
         prior=prior,

@@ -110,10 +110,6 @@ class DecoderConfig:
     layers: int = 7
     patch_size: int = 2
     """Side of the latent patches that are one token of the transformer."""
-    finer_patch_size: int = 0
-    """Side of those that it goes on with once it has learnt with the coarse ones, at a fraction of the cost (0: none)."""
-    finer_loop: LoopConfig = field(default_factory=LoopConfig)
-    """How it is optimised then."""
     tokens: int = 8
     """Condition tokens that the embedding is cut into for cross-attention."""
     layout_channels: int = 16
@@ -124,6 +120,26 @@ class DecoderConfig:
     """Probability of training without any condition (for guidance)."""
     drop_detail: float = 0.2
     """Probability of training on the aligned part of the embedding alone (for prior-free generation)."""
+    embedding_noise: float = 0.2
+    """Largest noise added to the embedding, in units of its standard deviation."""
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """The image decoder once more, for few steps without guidance."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    steps: int = 4
+    """Evaluations that the result is meant for, and judged at in training."""
+    teacher_steps: int = 16
+    guidance_scale: float = 1.5
+    """Of the teacher; it goes into the result."""
+    views: int = 2
+    """Shifted and scaled versions of each picture that the teacher paints."""
+    drop_condition: float = 0.1
+    """Share of a batch that is trained without any condition, on pictures, as the teacher was."""
+    drop_detail: float = 0.2
+    """Share of the pairs that are made of the aligned part of the embedding alone."""
     embedding_noise: float = 0.2
     """Largest noise added to the embedding, in units of its standard deviation."""
 
@@ -179,6 +195,7 @@ class Recipe:
     encoder: EncoderConfig
     decoder: DecoderConfig
     prior: PriorConfig
+    distill: DistillConfig
     renderer: RendererConfig
-    sampling: dict[str, float] = field(default_factory=dict)
-    """The pipeline's defaults: num_inference_steps, prior_steps, guidance_scale, prior_guidance_scale."""
+    prior_sampling: dict[str, float] = field(default_factory=dict)
+    """The pipeline's defaults for the prior: prior_steps, prior_guidance_scale."""

@@ -2,8 +2,6 @@
 
 Flow matching from noise to latents, conditioned on the image embedding alone, so that no new modality ever asks for a
 new decoder. Some rows see the aligned part only, some see nothing: for prior-free generation and for guidance.
-
-It learns with coarse patches first, which are quick, and then with finer ones (``--finer-patch-size``).
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ from torch import Tensor, nn
 from train.config import DecoderConfig
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
-from train.patches import recut
 from train.stage import Stage, run_stage
 from train.views import Views, encode_views
 from unclip_mm.decoder import EmbeddingDecoder
@@ -102,11 +99,6 @@ def train_decoder(stage: Stage[DecoderConfig]) -> None:
         return {"held_out_velocity": float(model(*batch)["velocity_loss"])}
 
     trained = train(config.loop, FlowLoss(decoder), loss, stage.folder, validate=validate, description="decoder")
-    if 0 < config.finer_patch_size < decoder.config.patch_size:
-        print({"trained": stage.folder.name, **validate(trained)})
-        model = FlowLoss(recut(trained.decoder, config.finer_patch_size))
-        folder = stage.run / "decoder-finer"
-        trained = train(config.finer_loop, model, loss, folder, validate=validate, description=folder.name)
     trained.decoder.save_pretrained(stage.export)
     print({"exported": str(stage.export), **validate(trained)})
 

@@ -24,7 +24,7 @@ from train.config import RendererConfig
 from train.embed import PICTURES
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
-from train.stage import Stage, run_stage
+from train.stage import Stage, final_decoder, run_stage
 from unclip_mm.autoencoder import decode_latents, encode_latents, replace_decoder
 from unclip_mm.data.cache import pixels_to_bytes, pixels_to_float
 from unclip_mm.decoder import EmbeddingDecoder
@@ -126,13 +126,14 @@ def prepare_pairs(pixels: Tensor, size: int, views: int, painter: Painter, seed:
 def train_renderer(stage: Stage[RendererConfig]) -> None:
     """Train and export the whole autoencoder, with its new half, to ``RUN/export/renderer``."""
     config, cache = stage.config, stage.caches(PICTURES)[PICTURES]
-    device, sampling = stage.device, stage.recipe.sampling
+    device = stage.device
+    folder, sampling = final_decoder(stage.recipe, stage.run)
     encoder = MultimodalEncoder.from_pretrained(stage.exported("encoder")).to(device).eval()
     autoencoder = AutoencoderDC.from_pretrained(stage.exported("autoencoder")).to(device).eval()
     painter = Painter(
         encoder,
         load_or_fit_normalizer(stage, encoder).to(device),
-        EmbeddingDecoder.from_pretrained(stage.exported("decoder")).to(device).eval(),
+        EmbeddingDecoder.from_pretrained(folder).to(device).eval(),
         autoencoder,
         int(sampling["num_inference_steps"]),
         sampling["guidance_scale"],

@@ -16,7 +16,7 @@ from train.stage import default_run, find_recipe
 from unclip_mm.data.synthetic import make_synthetic_world
 from unclip_mm.errors import InputError, UnclipError
 
-STAGES = ("autoencoder", "encoder", "prior", "decoder", "renderer")
+STAGES = ("autoencoder", "encoder", "prior", "decoder", "distill", "renderer")
 
 
 def prepare_data(kind: str, data: Path, run: Path) -> Path:

@@ -112,6 +112,15 @@ def default_run(recipe: str) -> Path:
     return Path("runs") / recipe
 
 
+def final_decoder(recipe: Recipe, run: Path) -> tuple[Path, dict[str, float]]:
+    """Return the folder of the distilled decoder of a run, or of the one it learns from, and how that is sampled."""
+    config = recipe.distill
+    if (run / "export" / "distill").is_dir():
+        return run / "export" / "distill", {"num_inference_steps": config.steps, "guidance_scale": 1.0}
+    sampling = {"num_inference_steps": config.teacher_steps, "guidance_scale": config.guidance_scale}
+    return run / "export" / "decoder", sampling
+
+
 def parse_stage(name: str, description: str | None, arguments: list[str]) -> Stage[Any]:
     """Read the command line of a training script: ``--recipe``, ``--run``, ``--start``, and any field of its config.
 

@@ -27,7 +27,6 @@ class EmbeddingDecoder(ModelMixin, ConfigMixin):
         heads, head_dim, layers: Of the transformer.
         tokens: Condition tokens that the embedding is cut into; must divide E.
         layout_channels: Channels of the map beside the noisy latents.
-        position_scale: Tokens that a step of the position encoding spans.
 
     Example:
         >>> decoder = EmbeddingDecoder(12, 4, 4, 4, heads=2, head_dim=8, layers=1, tokens=3, layout_channels=2).eval()
@@ -50,7 +49,6 @@ class EmbeddingDecoder(ModelMixin, ConfigMixin):
         layers: int = 7,
         tokens: int = 8,
         layout_channels: int = 16,
-        position_scale: float = 1.0,
     ):
         super().__init__()
         if embedding_dim % tokens:
@@ -70,7 +68,7 @@ class EmbeddingDecoder(ModelMixin, ConfigMixin):
             sample_size=latent_size,
             patch_size=patch_size,
             use_additional_conditions=False,
-            interpolation_scale=position_scale,
+            interpolation_scale=1,
         )
 
     def forward(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from train.config import (
     AutoencoderConfig,
     DecoderConfig,
+    DistillConfig,
     EncoderConfig,
     LoopConfig,
     PriorConfig,
@@ -109,6 +110,20 @@ PICTOGRAMS = Recipe(
         ),
         views=4,
     ),
+    distill=DistillConfig(
+        loop=LoopConfig(
+            steps=2000,
+            batch_size=128,
+            learning_rate=5e-4,
+            warmup_steps=50,
+            decay_fraction=0.7,
+            weight_decay=0.02,
+            ema_decay=0.998,
+            mixed_precision="bf16",
+            compile=True,
+            validate_every=500,
+        ),
+    ),
     renderer=RendererConfig(
         loop=LoopConfig(
             steps=2000,
@@ -123,5 +138,5 @@ PICTOGRAMS = Recipe(
         ),
         picture_size=128,
     ),
-    sampling={"num_inference_steps": 12, "prior_steps": 10, "guidance_scale": 1.5, "prior_guidance_scale": 3.0},
+    prior_sampling={"prior_steps": 10, "prior_guidance_scale": 3.0},
 )

@@ -46,11 +46,11 @@ PICTOGRAMS_GPU = replace(
         _SMALL.decoder,
         loop=gpu_loop(_SMALL.decoder.loop, 40000, 512, 0.9995, 9),
         patch_size=1,
-        finer_patch_size=0,
         heads=6,
         layers=10,
         views=8,
     ),
+    distill=replace(_SMALL.distill, loop=gpu_loop(_SMALL.distill.loop, 6000, 512, 0.999, 3)),
     renderer=replace(_SMALL.renderer, loop=gpu_loop(_SMALL.renderer.loop, 8000, 64, 0.999, 3)),
     prior=replace(
         _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 12000, 1024, 0.999, 4), width=768, hidden=1536, layers=6, views=8

@@ -5,6 +5,7 @@ from __future__ import annotations
 from train.config import (
     AutoencoderConfig,
     DecoderConfig,
+    DistillConfig,
     EncoderConfig,
     LoopConfig,
     PriorConfig,
@@ -77,16 +78,6 @@ TINY = Recipe(
             ema_decay=0.98,
             validate_every=400,
         ),
-        finer_patch_size=1,
-        finer_loop=LoopConfig(
-            steps=150,
-            batch_size=32,
-            learning_rate=1e-3,
-            warmup_steps=20,
-            decay_fraction=0.7,
-            ema_decay=0.98,
-            validate_every=150,
-        ),
         heads=2,
         head_dim=32,
         layers=2,
@@ -107,6 +98,18 @@ TINY = Recipe(
         hidden=128,
         layers=2,
     ),
+    distill=DistillConfig(
+        loop=LoopConfig(
+            steps=150,
+            batch_size=32,
+            learning_rate=1e-3,
+            warmup_steps=20,
+            decay_fraction=0.7,
+            ema_decay=0.98,
+            validate_every=150,
+        ),
+        teacher_steps=8,
+    ),
     renderer=RendererConfig(
         loop=LoopConfig(
             steps=150, batch_size=16, learning_rate=2e-3, warmup_steps=20, decay_fraction=0.7, validate_every=150
@@ -116,5 +119,5 @@ TINY = Recipe(
         layers=(0, 1, 1, 1),
         views=1,
     ),
-    sampling={"num_inference_steps": 8, "prior_steps": 8, "guidance_scale": 1.5, "prior_guidance_scale": 1.5},
+    prior_sampling={"prior_steps": 8, "prior_guidance_scale": 1.5},
 )
