@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 import tyro
-from diffusers import AutoencoderDC, DDIMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 
+from train.imagined import prior_scheduler
 from train.stage import default_run, final_decoder, find_recipe
 from unclip_mm.checkpoints import VOCABULARY
 from unclip_mm.data.cache import ModalityCache
@@ -46,11 +47,7 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         scheduler=FlowMatchEulerDiscreteScheduler(),
         autoencoder=AutoencoderDC.from_pretrained(export / ("renderer" if rendered else "autoencoder")),
         prior=prior,
-        prior_scheduler=None
-        if prior is None
-        else DDIMScheduler(
-            beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, timestep_spacing="trailing"
-        ),
+        prior_scheduler=None if prior is None else prior_scheduler(),
         image_size=chosen.renderer.picture_size if rendered else chosen.image_size,
         **defaults,
     )

@@ -2,6 +2,9 @@
 
 Flow matching from noise to latents, conditioned on the image embedding alone, so that no new modality ever asks for a
 new decoder. Some rows see the aligned part only, some see nothing: for prior-free generation and for guidance.
+
+Others see what the prior imagines of a picture (where a prior is there) in place of its embedding: a mixture of pictures,
+often, and the decoder learns to make a clear one of it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ import torch
 from diffusers import AutoencoderDC
 from torch import Tensor, nn
 
+from train.conditions import Conditions
 from train.config import DecoderConfig
+from train.imagined import imagine_views
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
 from train.stage import Stage, run_stage
@@ -21,6 +26,7 @@ from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import dropped, flow_pair, logit_normal_times
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.normalizer import EmbeddingNormalizer
+from unclip_mm.prior import MultimodalPrior
 
 
 class FlowLoss(nn.Module):
@@ -40,18 +46,38 @@ class FlowLoss(nn.Module):
 
 
 class Batches:
-    """Draws noisy latents and their conditions."""
+    """Draws noisy latents and their conditions.
 
-    def __init__(self, views: Views, config: DecoderConfig, normalizer: EmbeddingNormalizer, device: torch.device):
+    Args:
+        views: Pictures.
+        config: How often a row sees what.
+        normalizer: Of the run.
+        device: Where the batches go.
+        imagined: What the prior made of the views (N, V, E), standardised, if it was asked.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        config: DecoderConfig,
+        normalizer: EmbeddingNormalizer,
+        device: torch.device,
+        imagined: Tensor | None = None,
+    ):
         self.views, self.config, self.device = views, config, device
-        self.normalizer = normalizer
+        self.normalizer, self.imagined = normalizer, imagined
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the arguments of :class:`FlowLoss`."""
-        rows = torch.randint(len(self.views.embeddings), (count,), generator=generator)
-        embeddings, latents = self.views.draw(rows, generator)
-        assert latents is not None
-        embeddings = self.normalizer.normalize(embeddings)
+        pictures, versions = self.views.embeddings.shape[:2]
+        assert self.views.latents is not None
+        row = torch.randint(pictures, (count,), generator=generator)
+        version = torch.randint(versions, (count,), generator=generator)
+        embeddings = self.normalizer.normalize(self.views.embeddings[row, version].float())
+        if self.imagined is not None:
+            replaced = dropped(count, self.config.imagined, generator)[:, None]
+            embeddings = torch.where(replaced, self.imagined[row, version].float(), embeddings)
+        latents = self.views.latents[row, version].float()
         strength = self.config.embedding_noise * torch.rand(count, 1, generator=generator)
         embeddings = embeddings + strength * torch.randn(embeddings.shape, generator=generator)
         parts = (
@@ -88,7 +114,14 @@ def train_decoder(stage: Stage[DecoderConfig]) -> None:
         "latent_size": views.latents.shape[3],
     }
     decoder = stage.initial(EmbeddingDecoder, lambda: EmbeddingDecoder(**sizes, **architecture(config)), **sizes)
-    batches = Batches(views, config, normalizer, stage.device)
+    imagined = None
+    if stage.exported("prior").is_dir() and config.imagined:
+        prior = MultimodalPrior.from_pretrained(stage.exported("prior")).to(stage.device).eval()
+        conditions = Conditions(stage.caches(), encoder, normalizer, "train", stage.recipe.prior)
+        concepts = [cache.items[row]["concept"] for row in cache.where(split="train")]
+        sampling, noise = stage.recipe.prior_sampling, config.condition_noise
+        imagined = imagine_views(prior, conditions, concepts, views, normalizer, sampling, noise, config.loop.seed)
+    batches = Batches(views, config, normalizer, stage.device, imagined)
     held_out_batches = Batches(held_out, config, normalizer, stage.device)
 
     def loss(prepared: nn.Module, step: Step) -> Losses:

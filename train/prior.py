@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
+from train.conditions import Conditions
 from train.config import PriorConfig
 from train.loop import Losses, Step, train
-from train.normalizer import embed_all, load_or_fit_normalizer
+from train.normalizer import load_or_fit_normalizer
 from train.stage import Stage, run_stage
 from train.views import Views, encode_views
-from unclip_mm.data.cache import ConceptPools
 from unclip_mm.diffusion import dropped
-from unclip_mm.encoder import MultimodalEncoder, aligned_part
+from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.prior import MultimodalPrior
 
@@ -52,17 +52,10 @@ class Batches:
     ):
         caches = stage.caches()
         self.config, self.normalizer, self.device = stage.config, normalizer, stage.device
-        self.modalities, self.dim = encoder.modalities, encoder.dim
         self.rows = caches["image"].where(split=split)
         self.concepts = [caches["image"].items[row]["concept"] for row in self.rows]
         self.views: Views = encode_views(caches["image"], self.rows, encoder, None, views, stage.config.loop.seed)
-        others = {name: cache for name, cache in caches.items() if name != "image"}
-        self.pools = ConceptPools(others, split)
-        self.positions = {name: {row: i for i, row in enumerate(c.where(split=split))} for name, c in others.items()}
-        self.vectors = {
-            name: normalizer.to_image(embed_all(encoder, cache, name, cache.where(split=split)), name).half()
-            for name, cache in others.items()
-        }
+        self.conditions = Conditions(caches, encoder, normalizer, split, stage.config)
         self.schedule = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample")
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -70,42 +63,12 @@ class Batches:
         chosen = torch.randint(len(self.rows), (count,), generator=generator)
         embeddings, _ = self.views.draw(chosen, generator)
         target = self.normalizer.normalize(embeddings)
-        vectors, present = self._conditions([self.concepts[i] for i in chosen.tolist()], embeddings, generator)
-        condition = _mean(vectors, self._choose(present, generator))
-        length = self.config.condition_noise * torch.rand(count, 1, generator=generator)
-        away = torch.randn(condition.shape, generator=generator) / self.dim**0.5
-        condition = F.normalize(condition + length * away, dim=-1)
+        concepts = [self.concepts[i] for i in chosen.tolist()]
+        condition = self.conditions.draw(concepts, embeddings, self.config.condition_noise, generator)
         known = ~dropped(count, self.config.drop_condition, generator)
         timesteps = torch.randint(self.schedule.config.num_train_timesteps, (count,), generator=generator)
         noisy = self.schedule.add_noise(target, torch.randn(target.shape, generator=generator), timesteps)
         return tuple(part.to(self.device) for part in (noisy, timesteps, condition, known, target))
-
-    def _conditions(self, concepts: list[str], embeddings: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return an embedding of every modality (B, M, D), zero where the concept lacks it, and which there are."""
-        vectors = torch.zeros(len(concepts), len(self.modalities), self.dim)
-        present = torch.zeros(len(concepts), len(self.modalities), dtype=torch.bool)
-        for slot, name in enumerate(self.modalities):
-            if name == "image":
-                vectors[:, slot], present[:, slot] = aligned_part(embeddings, self.dim), True
-                continue
-            items = self.pools.items_of(concepts, name, generator)
-            where = items >= 0
-            index = [self.positions[name][row] for row in items[where].tolist()]
-            vectors[where, slot], present[:, slot] = self.vectors[name][index].float(), where
-        return vectors, present
-
-    def _choose(self, present: Tensor, generator: torch.Generator) -> Tensor:
-        """Choose the modalities that are shown: most often one, whichever there is."""
-        chance = torch.rand(present.shape, generator=generator)
-        first = torch.zeros_like(present).scatter(1, (chance * present).argmax(dim=1, keepdim=True), True)
-        also = torch.rand(present.shape, generator=generator) < self.config.keep_modality
-        several = torch.rand(len(present), 1, generator=generator) < 0.4
-        return present & (first | (also & several))
-
-
-def _mean(vectors: Tensor, shown: Tensor) -> Tensor:
-    """Unit vectors (B, D): the mean over the modalities that are shown."""
-    return F.normalize((vectors * shown[..., None]).sum(dim=1), dim=-1)
 
 
 def train_prior(stage: Stage[PriorConfig]) -> None:

@@ -25,6 +25,7 @@ def sample_prior(
     steps: int,
     guidance_scale: float,
     negative: Tensor | None = None,
+    left_out: int = 0,
 ) -> Tensor:
     """Sample standardised image embeddings.
 
@@ -36,6 +37,7 @@ def sample_prior(
         steps: Evaluations of the network (with guidance each on twice the batch).
         guidance_scale: 1 is no guidance.
         negative: Unit vectors (B, D) to move away from, in place of the unconditional prediction.
+        left_out: Steps that are left out at the beginning; ``noise`` is then an embedding made noisy up to the next one.
 
     Returns:
         (B, E).
@@ -47,7 +49,7 @@ def sample_prior(
         known = torch.cat([known, known & (negative is not None)])
     scheduler.set_timesteps(steps, device=noise.device)
     sample = noise
-    for time in scheduler.timesteps:
+    for time in scheduler.timesteps[left_out:]:
         repeated = torch.cat([sample, sample]) if guided else sample
         clean = prior(repeated, time.expand(len(repeated)), condition, known).float()
         if guided:

@@ -108,7 +108,7 @@ PICTOGRAMS = Recipe(
             mixed_precision="bf16",
             validate_every=1000,
         ),
-        views=4,
+        views=1,
     ),
     distill=DistillConfig(
         loop=LoopConfig(

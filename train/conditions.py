@@ -1,0 +1,84 @@
+"""What a prior is asked with in training: the mean of some of a concept's embeddings, where images lie, and noisy."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.config import PriorConfig
+from train.normalizer import embed_all
+from unclip_mm.data.cache import ConceptPools, ModalityCache
+from unclip_mm.encoder import MultimodalEncoder, aligned_part
+from unclip_mm.normalizer import EmbeddingNormalizer
+
+
+class Conditions:
+    """Draws conditions for pictures.
+
+    Args:
+        caches: Modality -> its items; the images' are not used, their embeddings are given when a condition is drawn.
+        encoder: Embeds the others, once.
+        normalizer: Moves them to where images lie.
+        split: Which items may be drawn.
+        config: How often which modalities are shown.
+    """
+
+    def __init__(
+        self,
+        caches: dict[str, ModalityCache],
+        encoder: MultimodalEncoder,
+        normalizer: EmbeddingNormalizer,
+        split: str,
+        config: PriorConfig,
+    ):
+        self.config, self.modalities, self.dim = config, encoder.modalities, encoder.dim
+        others = {name: cache for name, cache in caches.items() if name != "image"}
+        self.pools = ConceptPools(others, split)
+        self.positions = {name: {row: i for i, row in enumerate(c.where(split=split))} for name, c in others.items()}
+        self.vectors = {
+            name: normalizer.to_image(embed_all(encoder, cache, name, cache.where(split=split)), name).half()
+            for name, cache in others.items()
+        }
+
+    def draw(self, concepts: list[str], embeddings: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+        """Return unit vectors (B, D).
+
+        Args:
+            concepts: Of the pictures.
+            embeddings: Of the pictures, whole (B, E).
+            noise: Largest length of what is added to the condition, which is of length 1.
+            generator: The source of randomness, on the CPU.
+        """
+        vectors, present = self._look_up(concepts, embeddings, generator)
+        condition = _mean(vectors, self._choose(present, generator))
+        length = noise * torch.rand(len(concepts), 1, generator=generator)
+        away = torch.randn(condition.shape, generator=generator) / self.dim**0.5
+        return F.normalize(condition + length * away, dim=-1)
+
+    def _look_up(self, concepts: list[str], embeddings: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return an embedding of every modality (B, M, D), zero where the concept lacks it, and which there are."""
+        vectors = torch.zeros(len(concepts), len(self.modalities), self.dim)
+        present = torch.zeros(len(concepts), len(self.modalities), dtype=torch.bool)
+        for slot, name in enumerate(self.modalities):
+            if name == "image":
+                vectors[:, slot], present[:, slot] = aligned_part(embeddings, self.dim), True
+                continue
+            items = self.pools.items_of(concepts, name, generator)
+            where = items >= 0
+            index = [self.positions[name][row] for row in items[where].tolist()]
+            vectors[where, slot], present[:, slot] = self.vectors[name][index].float(), where
+        return vectors, present
+
+    def _choose(self, present: Tensor, generator: torch.Generator) -> Tensor:
+        """Choose the modalities that are shown: most often one, whichever there is."""
+        chance = torch.rand(present.shape, generator=generator)
+        first = torch.zeros_like(present).scatter(1, (chance * present).argmax(dim=1, keepdim=True), True)
+        also = torch.rand(present.shape, generator=generator) < self.config.keep_modality
+        several = torch.rand(len(present), 1, generator=generator) < 0.4
+        return present & (first | (also & several))
+
+
+def _mean(vectors: Tensor, shown: Tensor) -> Tensor:
+    """Unit vectors (B, D): the mean over the modalities that are shown."""
+    return F.normalize((vectors * shown[..., None]).sum(dim=1), dim=-1)

@@ -1,0 +1,82 @@
+"""What the prior makes of pictures that it sees in part: what a decoder has to make clear pictures of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+from tqdm import tqdm
+
+from train.conditions import Conditions
+from train.views import Views
+from unclip_mm.normalizer import EmbeddingNormalizer
+from unclip_mm.prior import MultimodalPrior
+from unclip_mm.sampling import sample_prior
+
+BATCH = 256
+SEEN_FROM = 0.4
+"""Least share of the prior's steps that are taken: below it, the prior changes next to nothing."""
+
+
+def prior_scheduler() -> DDIMScheduler:
+    """Return the scheduler that priors are sampled with."""
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, timestep_spacing="trailing"
+    )
+
+
+@torch.no_grad()
+def imagine_views(
+    prior: MultimodalPrior,
+    conditions: Conditions,
+    concepts: list[str],
+    views: Views,
+    normalizer: EmbeddingNormalizer,
+    sampling: Mapping[str, float],
+    noise: float,
+    seed: int,
+) -> Tensor:
+    """Let the prior imagine every version of every picture once more, from more or less of it.
+
+    The picture's own embedding is made noisy, up to a step of the prior's schedule that is drawn, and the prior goes on
+    from there, asked with what a prompt might say. From the first step nothing is left of the picture but what the
+    condition says; from a late one the layout stays, and the details are the prior's.
+
+    Args:
+        prior: Trained.
+        conditions: What it is asked with.
+        concepts: Of the N pictures.
+        views: Of the N pictures.
+        normalizer: Of the run.
+        sampling: ``prior_steps`` and ``prior_guidance_scale``.
+        noise: Of the conditions, see :meth:`train.conditions.Conditions.draw`.
+        seed: Of all that is drawn.
+
+    Returns:
+        Whole image embeddings (N, V, E), standardised, half precision.
+    """
+    device = next(prior.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    steps, scheduler = int(sampling["prior_steps"]), prior_scheduler()
+    imagined = torch.empty_like(views.embeddings)
+    for start in tqdm(range(0, len(concepts), BATCH), desc="imagined", unit="batch"):
+        for version in range(views.embeddings.shape[1]):
+            embeddings = views.embeddings[start : start + BATCH, version].float()
+            asked = conditions.draw(concepts[start : start + BATCH], embeddings, noise, generator)
+            left_out = int(torch.randint(0, int(steps * (1 - SEEN_FROM)) + 1, (), generator=generator))
+            scheduler.set_timesteps(steps)
+            random = torch.randn(embeddings.shape, generator=generator)
+            begin = scheduler.add_noise(normalizer.normalize(embeddings), random, scheduler.timesteps[left_out][None])
+            made = sample_prior(
+                prior,
+                scheduler,
+                asked.to(device),
+                begin.to(device),
+                steps,
+                sampling["prior_guidance_scale"],
+                left_out=left_out,
+            )
+            imagined[start : start + BATCH, version] = made.cpu().half()
+    return imagined
