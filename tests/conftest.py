@@ -13,8 +13,9 @@ CAPTIONS = ["a red circle", "a blue square", "a green star", "a yellow triangle 
 def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline as the ``tiny`` recipe builds it (text, audio, image, sketch; 32 px), before any training."""
     import torch
-    from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
+    from diffusers import FlowMatchEulerDiscreteScheduler
 
+    from train.imagined import prior_scheduler
     from train.models import build_processor
     from train.recipes.tiny import TINY
     from unclip_mm import UnCLIPMultimodalPipeline
@@ -47,14 +48,11 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scheduler=FlowMatchEulerDiscreteScheduler(),
         autoencoder=build_autoencoder(autoencoder.latent_channels, autoencoder.channels, autoencoder.layers).eval(),
         prior=MultimodalPrior(aligned, whole, prior.width, prior.hidden, prior.layers).eval(),
-        prior_scheduler=DDIMScheduler(
-            beta_schedule="squaredcos_cap_v2",
-            prediction_type="sample",
-            clip_sample=False,
-            timestep_spacing="trailing",
-        ),
+        prior_scheduler=prior_scheduler(),
         image_size=TINY.image_size,
-        **TINY.sampling,
+        num_inference_steps=TINY.distill.teacher_steps,
+        guidance_scale=TINY.distill.guidance_scale,
+        **TINY.prior_sampling,
     )
     folder = tmp_path_factory.mktemp("pipelines") / "shapes"
     pipeline.save_pretrained(folder)

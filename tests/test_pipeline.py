@@ -139,6 +139,11 @@ def test_rows_may_lack_modalities(pipe: UnCLIPMultimodalPipeline) -> None:
         ({"text": "a", "weights": {"text": -1.0}}, "weight of 'text'"),
         ({"image": picture(), "weights": {"text": 1.0}}, "weight of 'text'"),
         ({"embeddings": np.ones((1, 64), dtype=np.float32), "negative_text": "a"}, "negative_text: has no say"),
+        ({"text": "a", "negative_text": "b", "prior_guidance_scale": 1}, "has no say at prior_guidance_scale 1"),
+        (
+            {"text": "a", "negative_text": "b", "use_prior": False, "guidance_scale": 1},
+            "has no say at guidance_scale 1",
+        ),
         ({"text": ["a", None, " "], "audio": tone()}, "text of row 2: is blank"),
         ({"text": [None, " "], "audio": tone()}, "text of row 1: is blank"),
         ({"audio": [tone(), (16_000, np.zeros(16_000, dtype=np.float32))]}, "audio of row 1: is silent"),

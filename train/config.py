@@ -135,15 +135,17 @@ class DistillConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
     steps: int = 4
     """Evaluations that the result is meant for, and judged at in training."""
-    teacher_steps: int = 16
+    teacher_steps: int = 12
     guidance_scale: float = 1.5
     """Of the teacher; it goes into the result."""
-    views: int = 2
+    views: int = 1
     """Shifted and scaled versions of each picture that the teacher paints."""
     drop_condition: float = 0.1
     """Share of a batch that is trained without any condition, on pictures, as the teacher was."""
     drop_detail: float = 0.2
     """Share of the pairs that are made of the aligned part of the embedding alone."""
+    imagined: float = 0.5
+    """Share of the pairs that are made of what the prior imagines of a picture, where a prior was trained."""
     embedding_noise: float = 0.2
     """Largest noise added to the embedding, in units of its standard deviation."""
 

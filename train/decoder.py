@@ -15,9 +15,8 @@ import torch
 from diffusers import AutoencoderDC
 from torch import Tensor, nn
 
-from train.conditions import Conditions
 from train.config import DecoderConfig
-from train.imagined import imagine_views
+from train.imagined import imagined_views
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
 from train.stage import Stage, run_stage
@@ -26,7 +25,6 @@ from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import dropped, flow_pair, logit_normal_times
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.normalizer import EmbeddingNormalizer
-from unclip_mm.prior import MultimodalPrior
 
 
 class FlowLoss(nn.Module):
@@ -114,13 +112,7 @@ def train_decoder(stage: Stage[DecoderConfig]) -> None:
         "latent_size": views.latents.shape[3],
     }
     decoder = stage.initial(EmbeddingDecoder, lambda: EmbeddingDecoder(**sizes, **architecture(config)), **sizes)
-    imagined = None
-    if stage.exported("prior").is_dir() and config.imagined:
-        prior = MultimodalPrior.from_pretrained(stage.exported("prior")).to(stage.device).eval()
-        conditions = Conditions(stage.caches(), encoder, normalizer, "train", stage.recipe.prior)
-        concepts = [cache.items[row]["concept"] for row in cache.where(split="train")]
-        sampling, noise = stage.recipe.prior_sampling, config.condition_noise
-        imagined = imagine_views(prior, conditions, concepts, views, normalizer, sampling, noise, config.loop.seed)
+    imagined = imagined_views(stage, encoder, normalizer, views, config.loop.seed)
     batches = Batches(views, config, normalizer, stage.device, imagined)
     held_out_batches = Batches(held_out, config, normalizer, stage.device)
 

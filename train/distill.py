@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from train.config import DistillConfig
 from train.decoder import FlowLoss
+from train.imagined import imagined_views
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
 from train.stage import Stage, run_stage
@@ -52,16 +53,22 @@ class Pairs:
         return len(self.noise)
 
 
+def conditions_of(
+    views: Views, imagined: Tensor | None, normalizer: EmbeddingNormalizer, config: DistillConfig, seed: int
+) -> Tensor:
+    """Return what the teacher paints, standardised (N * V, E): embeddings of pictures, or what the prior made of them."""
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = normalizer.normalize(views.embeddings.flatten(0, 1).float())
+    if imagined is not None:
+        replaced = dropped(len(embeddings), config.imagined, generator)[:, None]
+        embeddings = torch.where(replaced, imagined.flatten(0, 1).float(), embeddings)
+    strength = config.embedding_noise * torch.rand(len(embeddings), 1, generator=generator)
+    return (embeddings + strength * torch.randn(embeddings.shape, generator=generator)).half()
+
+
 @torch.no_grad()
-def make_pairs(
-    teacher: EmbeddingDecoder,
-    views: Views,
-    normalizer: EmbeddingNormalizer,
-    config: DistillConfig,
-    seed: int,
-    file: Path,
-) -> Pairs:
-    """Let the teacher paint every version of every picture from its embedding; the pairs are kept in a file."""
+def make_pairs(teacher: EmbeddingDecoder, conditions: Tensor, config: DistillConfig, seed: int, file: Path) -> Pairs:
+    """Let the teacher paint embeddings (N, E); the pairs are kept in a file, and read from there the next time."""
     if file.is_file():
         return Pairs(**load_file(file))
     device = next(teacher.parameters()).device
@@ -69,11 +76,8 @@ def make_pairs(
     scheduler = FlowMatchEulerDiscreteScheduler()
     shape = (teacher.config.latent_channels, teacher.config.latent_size, teacher.config.latent_size)
     parts = []
-    for embedded in tqdm(views.embeddings.flatten(0, 1).split(BATCH), desc=file.stem, unit="batch"):
-        count = len(embedded)
-        embeddings = normalizer.normalize(embedded.float())
-        strength = config.embedding_noise * torch.rand(count, 1, generator=generator)
-        embeddings = (embeddings + strength * torch.randn(embeddings.shape, generator=generator)).half()
+    for embeddings in tqdm(conditions.split(BATCH), desc=file.stem, unit="batch"):
+        count = len(embeddings)
         noise = torch.randn(count, *shape, generator=generator).half()
         aligned_only = bool(torch.rand((), generator=generator) < config.drop_detail)
         with torch.autocast(device.type, dtype=torch.bfloat16):
@@ -139,9 +143,11 @@ def train_distill(stage: Stage[DistillConfig]) -> None:
     teacher = EmbeddingDecoder.from_pretrained(stage.exported("decoder")).to(stage.device).eval()
 
     def prepare(split: str, versions: int) -> tuple[Pairs, Views]:
-        views = encode_views(cache, cache.where(split=split), encoder, autoencoder, versions, config.loop.seed)
-        file = stage.folder / f"{split}-pairs.safetensors"
-        return make_pairs(teacher, views, normalizer, config, config.loop.seed, file), views
+        seed = config.loop.seed
+        views = encode_views(cache, cache.where(split=split), encoder, autoencoder, versions, seed)
+        imagined = imagined_views(stage, encoder, normalizer, views, seed) if split == "train" else None
+        conditions = conditions_of(views, imagined, normalizer, config, seed)
+        return make_pairs(teacher, conditions, config, seed, stage.folder / f"{split}-pairs.safetensors"), views
 
     (pairs, views), (held_out, _) = prepare("train", config.views), prepare("validation", 1)
     student = stage.initial(EmbeddingDecoder, lambda: EmbeddingDecoder.from_pretrained(stage.exported("decoder")))

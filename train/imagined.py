@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
@@ -10,7 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from train.conditions import Conditions
+from train.stage import Stage
 from train.views import Views
+from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.prior import MultimodalPrior
 from unclip_mm.sampling import sample_prior
@@ -25,6 +28,21 @@ def prior_scheduler() -> DDIMScheduler:
     return DDIMScheduler(
         beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, timestep_spacing="trailing"
     )
+
+
+def imagined_views(
+    stage: Stage[Any], encoder: MultimodalEncoder, normalizer: EmbeddingNormalizer, views: Views, seed: int
+) -> Tensor | None:
+    """Return what the run's prior imagines of the versions of all training pictures, or None if no prior was trained."""
+    folder, recipe = stage.exported("prior"), stage.recipe
+    if not folder.is_dir():
+        return None
+    prior = MultimodalPrior.from_pretrained(folder).to(stage.device).eval()
+    caches = stage.caches()
+    concepts = [caches["image"].items[row]["concept"] for row in caches["image"].where(split="train")]
+    conditions = Conditions(caches, encoder, normalizer, "train", recipe.prior)
+    noise = recipe.decoder.condition_noise
+    return imagine_views(prior, conditions, concepts, views, normalizer, recipe.prior_sampling, noise, seed)
 
 
 @torch.no_grad()

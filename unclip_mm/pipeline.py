@@ -293,6 +293,9 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         prior_scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
         pictures = check_count("num_images_per_prompt", num_images_per_prompt, 1)
         condition, whole = self._condition(given, embeddings, against)
+        aligned_only = condition is not None and (not use_prior or self.prior is None)
+        guided = ("guidance_scale", scale) if aligned_only else ("prior_guidance_scale", prior_scale)
+        _check_guided(against, *guided)
         prompts = whole if whole is not None else condition
         assert prompts is not None
         count = len(prompts)
@@ -305,11 +308,10 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             part, part_seeds = rows[start : start + batch_size], all_seeds[start : start + batch_size]
             if condition is None:
                 assert whole is not None
-                embedded, aligned_only, away = whole[part], False, None
+                embedded, away = whole[part], None
             else:
                 asked = self.normalizer.condition(condition.rows(part), chosen_weights)
                 away = None if negative is None else self.normalizer.condition(_spread(negative, part))
-                aligned_only = not use_prior or self.prior is None
                 if aligned_only:
                     embedded = self.normalizer.aligned_to_embedding(asked)
                     away = None if away is None else self.normalizer.aligned_to_embedding(away)
@@ -374,6 +376,12 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
 def whole_dim(pipe: UnCLIPMultimodalPipeline) -> int:
     """Dimensions E of the image embedding."""
     return pipe.encoder.image_embedding_dim
+
+
+def _check_guided(against: Prompt, name: str, scale: float) -> None:
+    """Refuse something to move away from where nothing moves."""
+    if against.sources and scale == 1:
+        raise InputError(f"negative_{next(iter(against.sources))}: has no say at {name} 1; give more, such as 2")
 
 
 def _spread(negative: Embeddings, rows: Sequence[int]) -> Embeddings:

@@ -112,7 +112,7 @@ PICTOGRAMS = Recipe(
     ),
     distill=DistillConfig(
         loop=LoopConfig(
-            steps=2000,
+            steps=1500,
             batch_size=128,
             learning_rate=5e-4,
             warmup_steps=50,
