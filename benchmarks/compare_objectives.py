@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from train.config import LoopConfig
 from train.encoder import Batch, Batches, place_rows
 from train.evaluate import load_pipeline
-from train.evaluation.generation import DIRECT, PRIOR, Gallery, choose_prompts, make_images, real_features, score
+from train.evaluation.generation import DIRECT, PRIOR, Gallery, choose_prompts, make_images, score
 from train.evaluation.items import Pool, build_pools, images
+from train.evaluation.judging import open_judge
 from train.evaluation.report import table, write_report
 from train.evaluation.retrieval import evaluate_retrieval
 from train.evaluation.space import embed_concepts, measure_space
-from train.judge import RESOLUTION, Judge
 from train.loop import Losses, Step, train
 from train.normalizer import embed_all
 from unclip_mm.data.cache import ConceptPools, ModalityCache, set_aside_validation
@@ -284,10 +284,7 @@ def main(
     """
     pipe = load_pipeline(checkpoint, "cpu")
     manifest = read_manifest(data)
-    size = pipe.config.image_size
-    judge = Judge.from_archives(archives or data / "archives", RESOLUTION, size, "cpu")
-    cached = data / f"judge-{size}-{RESOLUTION}.safetensors"
-    gallery = real_features(lambda files: judge.features_of_files(files, cached), images(manifest))
+    judge, gallery = open_judge(data, archives, images(manifest), pipe.config.image_size)
     caches = frozen_features(run, pipe.encoder, output / "features")
     pools = build_pools(manifest, modalities=MODALITIES)
     world = World(caches, pools, places(manifest, caches), pipe, judge.features_of_images, gallery)

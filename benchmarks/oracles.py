@@ -19,10 +19,10 @@ import tyro
 from PIL import Image
 
 from train.evaluate import load_pipeline, parse_seeds
-from train.evaluation.generation import OWN, REAL, Gallery, Made, Prompts, choose_prompts, real_features, score
+from train.evaluation.generation import OWN, REAL, Made, Prompts, choose_prompts, score
 from train.evaluation.items import build_pools, images
+from train.evaluation.judging import open_judge
 from train.evaluation.report import table
-from train.judge import RESOLUTION, Judge
 from unclip_mm.autoencoder import decode_latents, encode_latents
 from unclip_mm.data.manifest import read_manifest
 
@@ -103,10 +103,7 @@ def main(
     """
     pipe = load_pipeline(checkpoint, "cpu")
     manifest = read_manifest(data)
-    size = pipe.config.image_size
-    judge = Judge.from_archives(archives or data / "archives", RESOLUTION, size, "cpu")
-    cached = data / f"judge-{size}-{RESOLUTION}.safetensors"
-    gallery: Gallery = real_features(lambda files: judge.features_of_files(files, cached), images(manifest))
+    judge, gallery = open_judge(data, archives, images(manifest), pipe.config.image_size)
     pool = build_pools(manifest, modalities=pipe.modalities)[0]
     for kinds in ASKED:
         records = []

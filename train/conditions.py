@@ -17,7 +17,7 @@ class Conditions:
     """Draws conditions for pictures.
 
     Args:
-        caches: Modality -> its items; the images' are not used, their embeddings are given when a condition is drawn.
+        caches: Modality -> its items; images need none but their place here: their embeddings come with each draw.
         encoder: Embeds the others, once.
         normalizer: Moves them to where images lie.
         split: Which items may be drawn.
@@ -32,7 +32,8 @@ class Conditions:
         split: str,
         config: PriorConfig,
     ):
-        self.config, self.modalities, self.dim = config, encoder.modalities, encoder.dim
+        self.config, self.dim = config, encoder.dim
+        self.modalities = tuple(name for name in encoder.modalities if name in caches)
         others = {name: cache for name, cache in caches.items() if name != "image"}
         self.pools = ConceptPools(others, split)
         self.positions = {name: {row: i for i, row in enumerate(c.where(split=split))} for name, c in others.items()}

@@ -17,8 +17,9 @@ import tyro
 from PIL import Image
 from torch import Tensor
 
-from train.evaluation.generation import Made, evaluate_generation, real_features
+from train.evaluation.generation import Made, evaluate_generation
 from train.evaluation.items import LANGUAGE, Item, Pool, build_pools, images
+from train.evaluation.judging import open_judge
 from train.evaluation.report import (
     GENERATION_KEYS,
     RETRIEVAL_KEYS,
@@ -42,7 +43,7 @@ from train.evaluation.space import (
     space_table,
     untrained,
 )
-from train.judge import PACKAGE, RESOLUTION, Judge
+from train.judge import PACKAGE, RESOLUTION
 from unclip_mm.data.manifest import read_manifest
 from unclip_mm.errors import InputError, UnclipError
 
@@ -161,9 +162,7 @@ def judge_images(
         return list(pipe(inputs=inputs, seeds=list(noise), use_prior=prior, **sampling).images)
 
     size = pipe.config.image_size
-    judge = Judge.from_archives(options.archives or options.data / "archives", options.resolution, size, options.device)
-    cache = options.data / f"judge-{size}-{options.resolution}.safetensors"
-    gallery = real_features(lambda files: judge.features_of_files(files, cache), real)
+    judge, gallery = open_judge(options.data, options.archives, real, size, options.resolution, options.device)
 
     def keep(pool: Pool, made: Made) -> None:
         if options.sheets is not None:

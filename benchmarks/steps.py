@@ -1,0 +1,127 @@
+"""What fewer steps cost: ``python -m benchmarks.steps --data data/pictograms --teacher runs/pictograms/export/decoder``.
+
+Makes pictures of seen concepts from their words, by the checkpoint's decoder and, where one is given, by the decoder that it
+was distilled from, in fewer and more steps, and has them judged as ``train.evaluate`` does. Times and distances are also
+given relative to the last row, the slowest, in one run. Nothing else should run beside it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from PIL import Image
+
+from train.config import DistillConfig
+from train.evaluate import load_pipeline, parse_seeds
+from train.evaluation.generation import Features, Gallery, Prompts, choose_prompts
+from train.evaluation.items import build_pools, images
+from train.evaluation.judging import open_judge
+from train.evaluation.report import table
+from unclip_mm.data.manifest import read_manifest
+from unclip_mm.decoder import EmbeddingDecoder
+from unclip_mm.metrics import concept_accuracy, frechet_distance
+
+BATCH = 20
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to make the pictures."""
+
+    name: str
+    decoder: EmbeddingDecoder
+    steps: int
+    guidance: float
+
+
+def ways(pipe: Any, teacher: EmbeddingDecoder | None, guidance: float) -> list[Way]:
+    """Return the ways to compare, the slowest last."""
+    own = [Way("checkpoint", pipe.decoder, steps, pipe.config.guidance_scale) for steps in (1, 2, 4, 8, 50)]
+    if teacher is None:
+        return own
+    return own[:-1] + [Way("teacher, guided", teacher, steps, guidance) for steps in (4, 12, 50)]
+
+
+def make(pipe: Any, way: Way, prompts: Prompts) -> tuple[list[Image.Image], float]:
+    """Make the pictures of all prompts; return them, and the seconds that one took."""
+    pipe.decoder = way.decoder
+    [items] = prompts.given.values()
+    words = [item.value for item in items]
+    seeds = [prompts.seed * 100_000 + place for place in range(len(words))]
+    made: list[Image.Image] = []
+    started = time.perf_counter()
+    for start in range(0, len(words), BATCH):
+        part = slice(start, start + BATCH)
+        options = {"num_inference_steps": way.steps, "guidance_scale": way.guidance}
+        made += pipe(text=words[part], seeds=seeds[part], **options).images
+    return made, (time.perf_counter() - started) / len(words)
+
+
+def measure(pipe: Any, way: Way, prompts: Sequence[Prompts], features: Features, gallery: Gallery) -> dict[str, float]:
+    """Return the means over seeds of the Frechet distance to real pictures, top-5 accuracy and seconds a picture."""
+    found: dict[str, list[float]] = {"distance": [], "top5": [], "seconds": []}
+    for one in prompts:
+        made, seconds = make(pipe, way, one)
+        vectors, asked = features(made), set(one.concepts)
+        found["distance"].append(frechet_distance(vectors, gallery.of(lambda item, asked=asked: item.concept in asked)))
+        found["top5"].append(concept_accuracy(vectors, one.concepts, gallery.features, gallery.concepts, 5, None))
+        found["seconds"].append(seconds)
+    return {name: statistics.mean(values) for name, values in found.items()}
+
+
+def rows_of(compared: Sequence[Way], measured: Sequence[dict[str, float]]) -> list[list[str]]:
+    """Return a row a way, with what it costs relative to the last."""
+    last = measured[-1]
+    return [
+        [
+            way.name,
+            str(way.steps),
+            f"{one['seconds']:.3f}",
+            f"{one['seconds'] / last['seconds']:.2f}",
+            f"{one['distance']:.3f}",
+            f"{one['distance'] / last['distance']:.3f}",
+            f"{100 * one['top5']:.0f}",
+        ]
+        for way, one in zip(compared, measured, strict=True)
+    ]
+
+
+def main(
+    data: Path,
+    checkpoint: str = "pictograms",
+    teacher: Path | None = None,
+    archives: Path | None = None,
+    concepts: int = 100,
+    seeds: str = "0,1,2",
+) -> None:
+    """Print the table.
+
+    Args:
+        data: The prepared pictograms.
+        checkpoint: The pipeline.
+        teacher: The folder of the decoder that the checkpoint's was distilled from.
+        archives: Where the package with the judge's network is or shall be; by default DATA/archives.
+        concepts: Asked for with each seed.
+        seeds: Each chooses concepts and noise anew.
+    """
+    pipe = load_pipeline(checkpoint, "cpu")
+    manifest = read_manifest(data)
+    judge, gallery = open_judge(data, archives, images(manifest), pipe.config.image_size)
+    pool = build_pools(manifest, modalities=pipe.modalities)[0]
+    chosen = [choose_prompts(pool, ("text",), concepts, seed) for seed in parse_seeds(seeds)]
+    prompts = [one for one in chosen if one is not None]
+    loaded = None if teacher is None else EmbeddingDecoder.from_pretrained(teacher).eval()
+    compared = ways(pipe, loaded, DistillConfig().guidance_scale)
+    measured = [measure(pipe, way, prompts, judge.features_of_images, gallery) for way in compared]
+    header = ["decoder", "steps", "s a picture", "relative", "Frechet", "relative", "top-5"]
+    print(table(header, rows_of(compared, measured)))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

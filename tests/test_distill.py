@@ -1,0 +1,99 @@
+"""Distillation: pairs of noise and what the teacher makes of it, and what the prior imagines of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from train.conditions import Conditions
+from train.config import DistillConfig
+from train.distill import Batches, Pairs, conditions_of, make_pairs, sampling_error
+from train.imagined import imagine_views, prior_scheduler
+from train.recipes.tiny import TINY
+from train.views import Views
+from unclip_mm import UnCLIPMultimodalPipeline
+from unclip_mm.data.cache import ModalityCache
+from unclip_mm.sampling import sample_prior
+
+
+@pytest.fixture(scope="module")
+def pipe(pipeline_folder: Path) -> UnCLIPMultimodalPipeline:
+    return UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder)
+
+
+@pytest.fixture(scope="module")
+def views(pipe: UnCLIPMultimodalPipeline) -> Views:
+    generator = torch.Generator().manual_seed(0)
+    size = pipe.encoder.image_embedding_dim
+    return Views(
+        torch.randn(6, 2, size, generator=generator).half(), torch.randn(6, 2, 8, 8, 8, generator=generator).half()
+    )
+
+
+def test_pairs_are_what_the_teacher_makes_and_are_made_once(
+    pipe: UnCLIPMultimodalPipeline, views: Views, tmp_path: Path
+) -> None:
+    config = DistillConfig(teacher_steps=3, drop_detail=0.0, embedding_noise=0.0)
+    conditions = conditions_of(views, None, pipe.normalizer, config, 0)
+    assert conditions.shape == (12, pipe.encoder.image_embedding_dim)
+    file = tmp_path / "pairs.safetensors"
+    pairs = make_pairs(pipe.decoder, conditions, config, 0, file)
+    assert len(pairs) == 12 and not pairs.without_detail.any()
+    assert torch.equal(pairs.embeddings, conditions)
+    # the teacher's own way there, in single precision
+    assert sampling_error(pipe.decoder, pairs, 3, config.guidance_scale) < 1e-3
+    written = file.stat().st_mtime_ns
+    again = make_pairs(pipe.decoder, conditions, config, 1, file)
+    assert file.stat().st_mtime_ns == written and torch.equal(again.latents, pairs.latents)
+
+
+def test_some_pairs_are_of_what_the_prior_imagines(pipe: UnCLIPMultimodalPipeline, views: Views) -> None:
+    imagined = torch.full_like(views.embeddings, 7.0)
+    for share in (0.0, 1.0):
+        config = DistillConfig(imagined=share, embedding_noise=0.0)
+        made = conditions_of(views, imagined, pipe.normalizer, config, 0)
+        assert bool((made == 7).all()) == bool(share)
+
+
+def test_rows_without_a_condition_are_pictures(views: Views) -> None:
+    pairs = Pairs(
+        *(torch.full((3, 8, 8, 8), value).half() for value in (5.0, 6.0)),
+        torch.zeros(3, 4).half(),
+        torch.zeros(3, dtype=torch.bool),
+    )
+    batches = Batches(pairs, views, DistillConfig(drop_condition=0.5), torch.device("cpu"))
+    latents, noise, times, _, _, nothing = batches.draw(40, torch.Generator().manual_seed(0))
+    assert 5 < int(nothing.sum()) < 35
+    assert bool((latents[~nothing] == 6).all()) and bool((noise[~nothing] == 5).all())
+    assert not (latents[nothing] == 6).any() and not (noise[nothing] == 5).any()
+    assert bool(((times >= 0) & (times < 1)).all())
+
+
+def test_what_is_imagined_depends_on_the_seed_alone(pipe: UnCLIPMultimodalPipeline, views: Views) -> None:
+    concepts = [str(number) for number in range(6)]
+    items = [{"concept": concept, "split": "train"} for concept in concepts]
+    pixels = {"pixels": torch.randint(0, 256, (6, 1, 32, 32), dtype=torch.uint8)}
+    caches = {"image": ModalityCache({}, items), "sketch": ModalityCache(pixels, items)}
+    conditions = Conditions(caches, pipe.encoder, pipe.normalizer, "train", TINY.prior)
+    asked = conditions.draw(concepts, views.embeddings[:, 0].float(), 0.0, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(asked.norm(dim=-1), torch.ones(6))
+    given = (pipe.prior, conditions, concepts, views, pipe.normalizer, {"prior_steps": 8, "prior_guidance_scale": 2.0})
+    made = imagine_views(*given, noise=0.5, seed=0)
+    assert made.shape == views.embeddings.shape and bool(made.isfinite().all())
+    assert torch.equal(made, imagine_views(*given, noise=0.5, seed=0))
+    assert not torch.equal(made, imagine_views(*given, noise=0.5, seed=1))
+
+
+def test_an_embedding_goes_on_from_where_it_is(pipe: UnCLIPMultimodalPipeline) -> None:
+    assert pipe.prior is not None
+    scheduler = prior_scheduler()
+    noise, asked = torch.randn(2, pipe.encoder.image_embedding_dim), torch.randn(2, pipe.encoder.dim)
+    whole = sample_prior(pipe.prior, scheduler, asked, noise, 4, 1.0)
+    scheduler.set_timesteps(4)
+    known = torch.ones(2, dtype=torch.bool)
+    with torch.no_grad():
+        first = pipe.prior(noise, scheduler.timesteps[:1].expand(2), asked, known)
+    after = scheduler.step(first, scheduler.timesteps[0], noise).prev_sample
+    torch.testing.assert_close(sample_prior(pipe.prior, scheduler, asked, after, 4, 1.0, left_out=1), whole)

@@ -1,0 +1,43 @@
+"""The table of what fewer steps cost, on the synthetic world and an untrained pipeline."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.steps import Way, measure, rows_of, ways
+from train.evaluate import load_pipeline
+from train.evaluation.generation import choose_prompts, real_features
+from train.evaluation.items import build_pools, images
+from unclip_mm.data.synthetic import make_synthetic_world
+from unclip_mm.inputs import load_image
+
+
+def colours(pictures: list[Image.Image]) -> torch.Tensor:
+    """A simple judge: the colours of a 4 x 4 grid."""
+    small = [np.asarray(picture.convert("RGB").resize((4, 4)), dtype=np.float32) for picture in pictures]
+    return torch.from_numpy(np.stack(small)).flatten(1) / 255 + 0.1
+
+
+def test_ways_are_measured_and_compared_with_the_slowest(pipeline_folder: Path, tmp_path: Path) -> None:
+    world = make_synthetic_world(tmp_path, image_size=32, variations=1)
+    pipe = load_pipeline(str(pipeline_folder), "cpu")
+    teacher = copy.deepcopy(pipe.decoder)
+    assert [(way.name, way.steps) for way in ways(pipe, None, 1.5)] == [("checkpoint", n) for n in (1, 2, 4, 8, 50)]
+    both = ways(pipe, teacher, 1.5)
+    assert [way.steps for way in both] == [1, 2, 4, 8, 4, 12, 50] and both[-1].decoder is teacher
+    gallery = real_features(lambda files: colours([load_image(file) for file in files]), images(world))
+    prompts = choose_prompts(build_pools(world, modalities=pipe.modalities)[0], ("text",), 6, 0)
+    assert prompts is not None
+    compared = [Way("one", pipe.decoder, 1, 1.0), Way("many", teacher, 6, 1.5)]
+    measured = [measure(pipe, way, [prompts, prompts], colours, gallery) for way in compared]
+    assert all(one["distance"] > 0 and 0 <= one["top5"] <= 1 and one["seconds"] > 0 for one in measured)
+    assert measured[0]["distance"] != measured[1]["distance"]
+    first, last = rows_of(compared, measured)
+    assert first[:2] == ["one", "1"] and last[3] == "1.00" and last[5] == "1.000"
+    assert float(first[5]) == pytest.approx(measured[0]["distance"] / measured[1]["distance"], abs=1e-3)
