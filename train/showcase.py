@@ -15,7 +15,7 @@ from typing import Any, cast
 import tyro
 from PIL import Image
 
-from train.evaluation.sheets import draw_grid
+from train.evaluation.sheets import draw_captioned, draw_grid
 from unclip_mm.data.manifest import Manifest, Row, read_manifest
 from unclip_mm.errors import UnclipError
 from unclip_mm.inputs import load_image, load_sketch
@@ -30,6 +30,8 @@ HELD_OUT = {
     "image": ("image", "test_style", None),
 }
 """Sheet -> modality, split and kind of its rows."""
+UNKNOWN = 48
+"""Words on the sheet of concepts that the model was never taught."""
 
 
 def choose_rows(manifest: Manifest, modality: str, split: str, kind: str | None, count: int) -> list[Row]:
@@ -61,11 +63,11 @@ def draw(
 
 
 def main(data: Path, output: Path, checkpoint: str = "pictograms", seeds: int = 6, rows: int = 8) -> None:
-    """Write one sheet for words, and one each for held-out voices, sounds, sketches and images.
+    """Write one sheet for words, one each for held-out voices, sounds, sketches and images, and one for held-out concepts.
 
     Args:
         data: The manifest folder.
-        output: Folder for ``words.png``, ``voice.png``, ``sound.png``, ``sketch.png`` and ``image.png``.
+        output: Folder for ``words.png``, ``voice.png``, ``sound.png``, ``sketch.png``, ``image.png``, ``unknown.png``.
         checkpoint: The pipeline.
         seeds: Pictures a prompt.
         rows: Prompts a sheet, but for the words.
@@ -81,6 +83,9 @@ def main(data: Path, output: Path, checkpoint: str = "pictograms", seeds: int = 
             labels = [(row.text or (row.concept,))[0] for row in chosen]
             given = {modality: [manifest.path(row, modality) for row in chosen]}
             draw(pipe, labels, given, seeds).save(output / f"{name}.png", optimize=True)
+        unknown = [row.text[0] for row in choose_rows(manifest, "image", "test_concept", None, UNKNOWN) if row.text]
+        made = cast(list[Image.Image], pipe(text=unknown, seeds=[0] * len(unknown)).images)
+        draw_captioned(unknown, made).save(output / "unknown.png", optimize=True)
         print(", ".join(str(path) for path in sorted(output.glob("*.png"))))
     except UnclipError as error:
         print(f"train.showcase: error: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ _CELL = 96
 _LABEL = 200
 _GAP = 6
 _HEAD = 26
+_BELOW = 42
 
 
 def draw_sheet(made: Made, file: Path, rows: int = 12) -> None:
@@ -60,6 +61,26 @@ def draw_grid(labels: Sequence[str], columns: Sequence[tuple[str, Sequence[Image
     for row, label in enumerate(labels):
         middle = _HEAD + row * (_CELL + _GAP) + _CELL // 2
         draw.multiline_text((_GAP, middle), wrap(label, 26), fill="black", font=large, anchor="lm")
+    return sheet
+
+
+def draw_captioned(captions: Sequence[str], pictures: Sequence[Image.Image], columns: int = 8) -> Image.Image:
+    """Draw pictures in rows, each with its caption below it.
+
+    Example:
+        >>> picture = Image.new("RGB", (64, 64), "red")
+        >>> draw_captioned(["a red square"] * 9, [picture] * 9).size
+        (846, 282)
+    """
+    rows = -(-len(pictures) // columns)
+    width, height = _CELL + _GAP + 3, _CELL + _BELOW
+    sheet = Image.new("RGB", (columns * width + _GAP, rows * height + _GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for place, (caption, picture) in enumerate(zip(captions, pictures, strict=True)):
+        left, top = _GAP + place % columns * width, _GAP + place // columns * height
+        sheet.paste(picture.convert("RGB").resize((_CELL, _CELL), Image.Resampling.BICUBIC), (left, top))
+        lines = wrap(caption, 17).split("\n")
+        draw.multiline_text((left + _CELL // 2, top + _CELL), "\n".join(lines[:3]), "black", font, "ma", align="center")
     return sheet
 
 
