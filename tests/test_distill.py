@@ -79,6 +79,8 @@ def test_what_is_imagined_depends_on_the_seed_alone(pipe: UnCLIPMultimodalPipeli
     conditions = Conditions(caches, pipe.encoder, pipe.normalizer, "train", TINY.prior)
     asked = conditions.draw(concepts, views.embeddings[:, 0].float(), 0.0, torch.Generator().manual_seed(0))
     torch.testing.assert_close(asked.norm(dim=-1), torch.ones(6))
+    noisy = conditions.draw(concepts, views.embeddings[:, 0].float(), 3.0, torch.Generator().manual_seed(0))
+    assert bool((noisy.norm(dim=-1) < 1).all()) and float(noisy.norm(dim=-1).std()) > 0.01
     given = (pipe.prior, conditions, concepts, views, pipe.normalizer, {"prior_steps": 8, "prior_guidance_scale": 2.0})
     made = imagine_views(*given, noise=0.5, seed=0)
     assert made.shape == views.embeddings.shape and bool(made.isfinite().all())

@@ -49,6 +49,7 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         prior=prior,
         prior_scheduler=None if prior is None else prior_scheduler(),
         image_size=chosen.renderer.picture_size if rendered else chosen.image_size,
+        trust=chosen.trust,
         **defaults,
     )
 

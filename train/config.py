@@ -205,3 +205,5 @@ class Recipe:
     renderer: RendererConfig
     prior_sampling: dict[str, float] = field(default_factory=dict)
     """The pipeline's defaults for the prior: prior_steps, prior_guidance_scale."""
+    trust: dict[str, float] = field(default_factory=dict)
+    """Modality -> the cosine of something new to what it means that the prior is told to expect; 1 if not named."""

@@ -70,6 +70,8 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         autoencoder: Latents to pixels.
         num_inference_steps, prior_steps, guidance_scale, prior_guidance_scale: The model's defaults.
         image_size: Side of the pictures in pixels.
+        trust: Modality -> the cosine of something new to what it means that the prior is told to expect, in (0, 1]; 1
+            where a modality is not named.
 
     Example:
         >>> from unclip_mm import UnCLIPMultimodalPipeline
@@ -98,6 +100,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         guidance_scale: float = 1.5,
         prior_guidance_scale: float = 1.5,
         image_size: int = 64,
+        trust: Mapping[str, float] | None = None,
     ):
         super().__init__()
         self.register_modules(
@@ -116,6 +119,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             prior_guidance_scale=prior_guidance_scale,
             image_size=image_size,
+            trust=dict(trust or {}),
         )
 
     @classmethod
@@ -228,7 +232,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         if condition is not None:
             if self.prior is None:
                 raise InputError("prior: this model has none, and works with use_prior=False only")
-            asked = self.normalizer.condition(condition, check_weights(weights, condition.modalities))
+            asked = self._asked(condition, check_weights(weights, condition.modalities))
             chosen = check_seeds(seeds, len(asked), draw=lambda: secrets.randbelow(1 << 32))
             whole = self._ask_prior(asked, chosen, steps, scale, None)
         assert whole is not None
@@ -310,12 +314,13 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                 assert whole is not None
                 embedded, away = whole[part], None
             else:
-                asked = self.normalizer.condition(condition.rows(part), chosen_weights)
+                rows_now = condition.rows(part)
                 away = None if negative is None else self.normalizer.condition(_spread(negative, part))
                 if aligned_only:
-                    embedded = self.normalizer.aligned_to_embedding(asked)
+                    embedded = self.normalizer.aligned_to_embedding(self.normalizer.condition(rows_now, chosen_weights))
                     away = None if away is None else self.normalizer.aligned_to_embedding(away)
                 else:
+                    asked = self._asked(rows_now, chosen_weights)
                     embedded, away = self._ask_prior(asked, part_seeds, prior_steps, prior_scale, away), None
             images.append(self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end))
         return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition)
@@ -341,8 +346,17 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             )
         return self._encode(given), None
 
+    def _asked(self, condition: Embeddings, weights: Mapping[str, float] | None) -> Tensor:
+        """Return what the prior is asked with (B, D): the direction of the mean, as long as it is to be trusted."""
+        direction = self.normalizer.condition(condition, weights)
+        named = dict.fromkeys(condition.modalities, 1.0) if weights is None else weights
+        shares = torch.tensor([named.get(name, 0.0) for name in condition.modalities], device=self.device)
+        trust = torch.tensor([self.config.trust.get(name, 1.0) for name in condition.modalities], device=self.device)
+        shares = shares * condition.present
+        return direction * (shares * trust).sum(dim=1, keepdim=True) / shares.sum(dim=1, keepdim=True)
+
     def _ask_prior(self, asked: Tensor, seeds: Sequence[int], steps: int, scale: float, away: Tensor | None) -> Tensor:
-        """Sample standardised image embeddings (B, E) for unit vectors (B, D)."""
+        """Sample standardised image embeddings (B, E)."""
         noise = noise_by_seed((whole_dim(self),), [seed + PRIOR_SEEDS for seed in seeds], self.device)
         return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scale, away)
 

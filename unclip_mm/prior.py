@@ -56,7 +56,8 @@ class MultimodalPrior(ModelMixin, ConfigMixin):
         Args:
             noisy: (B, E), standardised.
             timesteps: int (B,), 0..999.
-            condition: Unit vectors (B, D).
+            condition: (B, D), each as long as its cosine to the truth may be expected to be: of length 1 where it is
+                exact, shorter where the prior is to choose more freely.
             known: bool (B,); a row where it is False has no condition, whatever the vector says.
 
         Returns:

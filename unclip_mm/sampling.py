@@ -32,11 +32,11 @@ def sample_prior(
     Args:
         prior: The network.
         scheduler: Its noise schedule, predicting the clean sample.
-        condition: Unit vectors (B, D).
+        condition: (B, D), of length 1 where it is exact, shorter where it is not.
         noise: (B, E), the only source of randomness.
         steps: Evaluations of the network (with guidance each on twice the batch).
         guidance_scale: 1 is no guidance.
-        negative: Unit vectors (B, D) to move away from, in place of the unconditional prediction.
+        negative: (B, D) to move away from, in place of the unconditional prediction.
         left_out: Steps that are left out at the beginning; ``noise`` is then an embedding made noisy up to the next one.
 
     Returns:
