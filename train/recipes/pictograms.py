@@ -83,7 +83,7 @@ PICTOGRAMS = Recipe(
     ),
     decoder=DecoderConfig(
         loop=LoopConfig(
-            steps=6000,
+            steps=11000,
             batch_size=128,
             learning_rate=1e-3,
             warmup_steps=100,
@@ -98,7 +98,7 @@ PICTOGRAMS = Recipe(
     ),
     prior=PriorConfig(
         loop=LoopConfig(
-            steps=11000,
+            steps=20000,
             batch_size=1024,
             learning_rate=2e-3,
             warmup_steps=100,
@@ -112,7 +112,7 @@ PICTOGRAMS = Recipe(
     ),
     distill=DistillConfig(
         loop=LoopConfig(
-            steps=1500,
+            steps=1000,
             batch_size=128,
             learning_rate=5e-4,
             warmup_steps=50,
