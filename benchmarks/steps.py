@@ -20,11 +20,12 @@ from PIL import Image
 from train.config import DistillConfig
 from train.evaluate import load_pipeline, parse_seeds
 from train.evaluation.generation import Features, Gallery, Prompts, choose_prompts
-from train.evaluation.items import build_pools, images
+from train.evaluation.items import Pool, build_pools, images
 from train.evaluation.judging import open_judge
 from train.evaluation.report import table
 from unclip_mm.data.manifest import read_manifest
 from unclip_mm.decoder import EmbeddingDecoder
+from unclip_mm.errors import InputError
 from unclip_mm.metrics import concept_accuracy, frechet_distance
 
 BATCH = 20
@@ -46,6 +47,18 @@ def ways(pipe: Any, teacher: EmbeddingDecoder | None, guidance: float) -> list[W
     if teacher is None:
         return own
     return own[:-1] + [Way("teacher, guided", teacher, steps, guidance) for steps in (4, 12, 50)]
+
+
+def prompts_of(pool: Pool, concepts: int, seed: int) -> Prompts:
+    """Choose what is asked for with one seed.
+
+    Raises:
+        InputError: There are not two concepts with words and a picture.
+    """
+    prompts = choose_prompts(pool, ("text",), concepts, seed)
+    if prompts is None:
+        raise InputError("data: fewer than two seen concepts have words and a picture; give the prepared pictograms")
+    return prompts
 
 
 def make(pipe: Any, way: Way, prompts: Prompts) -> tuple[list[Image.Image], float]:
@@ -99,6 +112,7 @@ def main(
     archives: Path | None = None,
     concepts: int = 100,
     seeds: str = "0,1,2",
+    teacher_guidance: float = DistillConfig.guidance_scale,
 ) -> None:
     """Print the table.
 
@@ -109,15 +123,17 @@ def main(
         archives: Where the package with the judge's network is or shall be; by default DATA/archives.
         concepts: Asked for with each seed.
         seeds: Each chooses concepts and noise anew.
+        teacher_guidance: The guidance scale that the teacher is sampled with; by default what it is distilled with.
     """
     pipe = load_pipeline(checkpoint, "cpu")
     manifest = read_manifest(data)
     judge, gallery = open_judge(data, archives, images(manifest), pipe.config.image_size)
     pool = build_pools(manifest, modalities=pipe.modalities)[0]
-    chosen = [choose_prompts(pool, ("text",), concepts, seed) for seed in parse_seeds(seeds)]
-    prompts = [one for one in chosen if one is not None]
+    prompts = [prompts_of(pool, concepts, seed) for seed in parse_seeds(seeds)]
     loaded = None if teacher is None else EmbeddingDecoder.from_pretrained(teacher).eval()
-    compared = ways(pipe, loaded, DistillConfig().guidance_scale)
+    compared = ways(pipe, loaded, teacher_guidance)
+    for way in compared:
+        make(pipe, way, prompts_of(pool, BATCH, 0))  # the first run of each takes longer: it is not counted
     measured = [measure(pipe, way, prompts, judge.features_of_images, gallery) for way in compared]
     header = ["decoder", "steps", "s a picture", "relative", "Frechet", "relative", "top-5"]
     print(table(header, rows_of(compared, measured)))

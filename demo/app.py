@@ -13,9 +13,9 @@ from typing import Any
 import gradio as gr
 
 from demo import create, explore, understand
-from demo.library import Library
 from demo.studio import Studio
 from demo.theme import CSS, build_theme
+from demo.training_pictures import TrainingPictures
 from unclip_mm.checkpoints import DEFAULT_CHECKPOINT, find_checkpoint
 from unclip_mm.commands.loading import load_pipeline
 from unclip_mm.errors import UnclipError
@@ -34,7 +34,7 @@ what lies there. It all runs on this computer.
 """
 
 
-def build_page(studios: Sequence[Studio], library: Library | None = None) -> gr.Blocks:
+def build_page(studios: Sequence[Studio], library: TrainingPictures | None = None) -> gr.Blocks:
     """Return the whole page, ready to be launched.
 
     Args:
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Loading {', '.join(args.checkpoint)} ...", flush=True)
         studios = [Studio(load_pipeline(checkpoint), checkpoint) for checkpoint in args.checkpoint]
         threading.Thread(target=lambda: studios[0].words and studios[0].word_vectors, daemon=True).start()
-        library = None if args.data is None else Library.from_manifest(args.data, studios[0])
+        library = None if args.data is None else TrainingPictures.from_manifest(args.data, studios[0])
         launch(
             build_page(studios, library),
             server_name=args.host,

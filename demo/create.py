@@ -12,7 +12,6 @@ import gradio as gr
 from PIL import Image
 
 from demo import samples
-from demo.library import Library
 from demo.media import CANVAS, Media, build_image, build_neighbours, build_sketchpad, build_sound
 from demo.prompt import (
     MAX_PICTURES,
@@ -26,6 +25,7 @@ from demo.prompt import (
     whole_number,
 )
 from demo.studio import Settings, Studio
+from demo.training_pictures import TrainingPictures
 from unclip_mm import InputError, inputs
 
 MAX_STEPS = 50
@@ -54,7 +54,7 @@ DESCRIPTION = (
 )
 
 
-def build(studio: Studio, library: Library | None = None) -> None:
+def build(studio: Studio, library: TrainingPictures | None = None) -> None:
     """Put the whole tab into the block that is open."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=320):
@@ -76,8 +76,7 @@ def build(studio: Studio, library: Library | None = None) -> None:
                 elem_id="gallery",
             )
             status = gr.Markdown("", elem_id="status")
-            if library is not None:
-                _build_origins(studio, library, gallery)
+            origins = _build_origins(studio, library, gallery) if library is not None else None
     running = gr.on(
         [make.click, given.text.submit],
         _handler(studio),
@@ -92,11 +91,14 @@ def build(studio: Studio, library: Library | None = None) -> None:
     )
     show: dict[str, Any] = {"fn": None, "js": SHOW_THE_PICTURES, "queue": False, "api_visibility": "private"}
     gr.on([make.click, given.text.submit], **show)
+    if origins is not None:  # what was there belongs to the pictures before
+        asked = [make.click, given.text.submit]
+        gr.on(asked, lambda: [], None, origins, queue=False, show_progress="hidden", api_visibility="private")
     running.then(**show)
     stop.click(lambda: "Stopped.", None, status, cancels=[running], queue=False, api_visibility="private")
 
 
-def _build_origins(studio: Studio, library: Library, gallery: gr.Gallery) -> None:
+def _build_origins(studio: Studio, library: TrainingPictures, gallery: gr.Gallery) -> gr.Gallery:
     """Show the training pictures nearest to the picture that is chosen, so that a copy shows."""
     gr.Markdown("Choose a picture to see which training pictures are nearest to it.")
     neighbours = build_neighbours("origins")
@@ -106,6 +108,7 @@ def _build_origins(studio: Studio, library: Library, gallery: gr.Gallery) -> Non
         return [(inputs.load_image(one.file), one.label) for one in library.nearest(vector)]
 
     gallery.select(nearest, gallery, neighbours, api_visibility="private", concurrency_id=PIPELINE_QUEUE)
+    return neighbours
 
 
 def _build_inputs() -> tuple[Media, list[gr.Slider]]:

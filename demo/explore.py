@@ -12,10 +12,10 @@ from PIL import Image
 
 from demo import samples
 from demo.create import PIPELINE_QUEUE, as_message
-from demo.library import Library
 from demo.media import build_compact, build_neighbours
 from demo.prompt import MAX_SEED, choose_seeds, read_prompt, whole_number
 from demo.studio import OnStep, Picture, Settings, Studio
+from demo.training_pictures import TrainingPictures
 from unclip_mm import InputError, inputs
 
 MAX_STOPS = 12
@@ -33,13 +33,13 @@ LOOK_UP = (
     "it takes it for."
 )
 NO_WORDS = "This checkpoint does not say what it was taught."
-NO_LIBRARY = (
+NO_TRAINING_PICTURES = (
     "Start the page with `--data FOLDER`, the pictures that the model was trained on (`python -m train.pictograms` prepares "
     "those of the bundled one), to see which of them are nearest, also to a picture that was made here."
 )
 
 
-def build(studio: Studio, library: Library | None) -> None:
+def build(studio: Studio, library: TrainingPictures | None) -> None:
     """Put the whole tab into the block that is open."""
     with gr.Tabs():
         with gr.Tab("Slide", id="slide"):
@@ -188,7 +188,7 @@ def _build_sum(studio: Studio) -> None:
     )
 
 
-def _build_look_up(studio: Studio, library: Library | None) -> None:
+def _build_look_up(studio: Studio, library: TrainingPictures | None) -> None:
     gr.Markdown(LOOK_UP if studio.words else NO_WORDS)
     with gr.Row():
         with gr.Column(min_width=280):
@@ -200,7 +200,7 @@ def _build_look_up(studio: Studio, library: Library | None) -> None:
             )
     neighbours = build_neighbours("neighbours", visible=library is not None)
     if library is None:
-        gr.Markdown(NO_LIBRARY)
+        gr.Markdown(NO_TRAINING_PICTURES)
 
     def look_up(
         text: str | None = None,

@@ -15,8 +15,8 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    from train.imagined import prior_scheduler
     from train.models import build_processor
+    from train.prior import prior_scheduler
     from train.recipes.tiny import TINY
     from unclip_mm import UnCLIPMultimodalPipeline
     from unclip_mm.autoencoder import build_autoencoder

@@ -25,8 +25,8 @@ LONG = 120_000
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the real page; the synthetic world stands in for the training pictures."""
     from demo.app import build_page, launch
-    from demo.library import Library
     from demo.studio import Studio
+    from demo.training_pictures import TrainingPictures
     from unclip_mm.commands.loading import load_pipeline
     from unclip_mm.data.synthetic import make_synthetic_world
 
@@ -35,7 +35,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     studio = Studio(load_pipeline("pictograms"), "pictograms")
     world = tmp_path_factory.mktemp("world")
     make_synthetic_world(world, image_size=32, variations=1)
-    page = build_page([studio], Library.from_manifest(world, studio))
+    page = build_page([studio], TrainingPictures.from_manifest(world, studio))
     _, address, _ = launch(page, prevent_thread_lock=True, quiet=True)
     yield address
     page.close()
@@ -119,9 +119,11 @@ def test_a_picture_that_is_chosen_shows_what_it_is_near_to(page: Any) -> None:
     page.locator("#gallery .grid-container button").first.click()
     page.wait_for_function("document.querySelectorAll('#origins .grid-container img').length == 6")
     page.locator("#origins", has_text="circle").wait_for()
+    make(page, 1)
+    assert pictures(page, "#origins") == []
 
 
-def test_stop_ends_it_and_the_next_visitor_is_served(page: Any) -> None:
+def test_stop_ends_it_and_pictures_can_be_made_again(page: Any) -> None:
     page.get_by_role("button", name="More settings").click()
     choose(page, "steps", 50)
     choose(page, "count", 8)

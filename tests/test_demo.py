@@ -278,8 +278,8 @@ def test_logins(capsys: pytest.CaptureFixture[str]) -> None:
 def test_words_and_training_pictures_are_looked_up(pipeline_folder: Path, tmp_path: Path) -> None:
     import shutil
 
-    from demo.library import Library
     from demo.studio import Studio
+    from demo.training_pictures import TrainingPictures
     from unclip_mm.checkpoints import VOCABULARY
     from unclip_mm.commands.loading import load_pipeline
     from unclip_mm.data.synthetic import make_synthetic_world
@@ -291,7 +291,7 @@ def test_words_and_training_pictures_are_looked_up(pipeline_folder: Path, tmp_pa
     [(word, cosine), _] = studio.recognise(read_prompt("a blue square"))
     assert word == "a blue square" and cosine == pytest.approx(1, abs=1e-3)
     world = make_synthetic_world(tmp_path / "world", image_size=32, variations=1)
-    library = Library.from_manifest(tmp_path / "world", studio)
+    library = TrainingPictures.from_manifest(tmp_path / "world", studio)
     row = world.select(modality="image", split="train")[3]
     own = studio.embed_images([world.path(row, "image")])[0]
     nearest = library.nearest(own, most=2)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
+from picture_cases import colours
 
 from benchmarks.oracles import make_all, rows_of
 from train.evaluate import load_pipeline
@@ -14,12 +12,6 @@ from train.evaluation.generation import OWN, REAL, choose_prompts, real_features
 from train.evaluation.items import build_pools, images
 from unclip_mm.data.synthetic import make_synthetic_world
 from unclip_mm.inputs import load_image
-
-
-def colours(pictures: list[Image.Image]) -> torch.Tensor:
-    """A simple judge: the colours of a 4 x 4 grid."""
-    small = [np.asarray(picture.convert("RGB").resize((4, 4)), dtype=np.float32) for picture in pictures]
-    return torch.from_numpy(np.stack(small)).flatten(1) / 255 + 0.1
 
 
 def test_every_row_is_made_and_judged(pipeline_folder: Path, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ pytest.importorskip("gradio", reason="the page needs the extra 'demo'")
 def url(pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a page with two models, the synthetic world as training pictures, and tools."""
     from demo.app import build_page, launch
-    from demo.library import Library
     from demo.studio import Studio
+    from demo.training_pictures import TrainingPictures
     from unclip_mm.commands.loading import load_pipeline
     from unclip_mm.data.synthetic import make_synthetic_world
 
@@ -32,7 +32,7 @@ def url(pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     studios = [Studio(load_pipeline(str(pipeline_folder)), str(pipeline_folder)) for _ in range(2)]
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
-    page = build_page(studios, Library.from_manifest(folder, studios[0]))
+    page = build_page(studios, TrainingPictures.from_manifest(folder, studios[0]))
     _, address, _ = launch(page, prevent_thread_lock=True, quiet=True, mcp_server=True)
     yield address
     page.close()
@@ -57,7 +57,7 @@ def test_models_side_by_side_show_the_same_seeds(client: Any) -> None:
     assert (pixels(first[0]) != pixels(first[1])).any()
 
 
-def test_training_pictures_near_a_prompt_are_shown(client: Any, pipeline_folder: Path) -> None:
+def test_training_pictures_near_a_prompt_are_shown(client: Any) -> None:
     from gradio_client import handle_file
 
     from demo import samples

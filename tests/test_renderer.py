@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def test_latents_are_made_once_and_fit_their_pictures(painter: Painter, tmp_path
     again = prepare_pairs(pixels, 32, 2, painter, 0, file)
     assert torch.equal(again.pixels, pairs.pixels) and torch.equal(again.latents, pairs.latents)
     assert file.stat().st_mtime_ns == written
+    other = prepare_pairs(pixels, 32, 2, replace(painter, steps=3), 0, file)
+    assert torch.equal(other.pixels, pairs.pixels) and not torch.equal(other.latents[:, 1], pairs.latents[:, 1])
 
 
 def test_a_batch_holds_the_share_of_made_latents_that_is_asked_for() -> None:

@@ -5,23 +5,16 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
+from picture_cases import colours
 
-from benchmarks.steps import Way, measure, rows_of, ways
+from benchmarks.steps import Way, measure, prompts_of, rows_of, ways
 from train.evaluate import load_pipeline
-from train.evaluation.generation import choose_prompts, real_features
+from train.evaluation.generation import real_features
 from train.evaluation.items import build_pools, images
 from unclip_mm.data.synthetic import make_synthetic_world
+from unclip_mm.errors import InputError
 from unclip_mm.inputs import load_image
-
-
-def colours(pictures: list[Image.Image]) -> torch.Tensor:
-    """A simple judge: the colours of a 4 x 4 grid."""
-    small = [np.asarray(picture.convert("RGB").resize((4, 4)), dtype=np.float32) for picture in pictures]
-    return torch.from_numpy(np.stack(small)).flatten(1) / 255 + 0.1
 
 
 def test_ways_are_measured_and_compared_with_the_slowest(pipeline_folder: Path, tmp_path: Path) -> None:
@@ -32,8 +25,10 @@ def test_ways_are_measured_and_compared_with_the_slowest(pipeline_folder: Path, 
     both = ways(pipe, teacher, 1.5)
     assert [way.steps for way in both] == [1, 2, 4, 8, 4, 12, 50] and both[-1].decoder is teacher
     gallery = real_features(lambda files: colours([load_image(file) for file in files]), images(world))
-    prompts = choose_prompts(build_pools(world, modalities=pipe.modalities)[0], ("text",), 6, 0)
-    assert prompts is not None
+    pool = build_pools(world, modalities=pipe.modalities)[0]
+    prompts = prompts_of(pool, 6, 0)
+    with pytest.raises(InputError, match="fewer than two seen concepts"):
+        prompts_of(pool, 1, 0)
     compared = [Way("one", pipe.decoder, 1, 1.0), Way("many", teacher, 6, 1.5)]
     measured = [measure(pipe, way, [prompts, prompts], colours, gallery) for way in compared]
     assert all(one["distance"] > 0 and 0 <= one["top5"] <= 1 and one["seconds"] > 0 for one in measured)

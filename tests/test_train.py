@@ -197,7 +197,7 @@ def test_a_part_that_does_not_fit_is_one_line(tiny_run: Path, tmp_path: Path) ->
             command("prior", tiny_run, "--start", str(folder)), capture_output=True, text=True, check=False
         )
         assert done.returncode == 2
-        assert done.stderr.strip().splitlines()[-1] == f"train.prior: error: --start {folder}: {wrong}"
+        assert done.stderr.strip().splitlines()[-1] == f"train.prior: error: {folder}: {wrong}"
 
 
 def test_a_missing_cache_is_one_line(tmp_path: Path) -> None:
@@ -205,3 +205,11 @@ def test_a_missing_cache_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("train.decoder: error: ") and done.stderr.count("\n") == 1
     assert "run `python -m train.embed`" in done.stderr
+
+
+def test_an_earlier_stage_that_was_left_out_is_one_line(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run / "cache", tmp_path / "cache")
+    done = subprocess.run(command("prior", tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    folder = tmp_path / "export" / "encoder"
+    assert done.stderr.splitlines() == [f"train.prior: error: {folder}: not there yet; run train.encoder first"]

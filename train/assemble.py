@@ -11,7 +11,7 @@ import torch
 import tyro
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 
-from train.imagined import prior_scheduler
+from train.prior import prior_scheduler
 from train.stage import default_run, final_decoder, find_recipe
 from unclip_mm.checkpoints import VOCABULARY
 from unclip_mm.data.cache import ModalityCache

@@ -179,7 +179,8 @@ class PriorConfig:
     hidden: int = 768
     """Of the inner layer of each block."""
     layers: int = 4
-    views: int = 4
+    views: int = 1
+    """Shifted and scaled versions of each picture; more than one blurs what it imagines."""
     drop_condition: float = 0.1
     """Probability of training without any condition (for guidance)."""
     keep_modality: float = 0.5

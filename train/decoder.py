@@ -51,7 +51,7 @@ class Batches:
         config: How often a row sees what.
         normalizer: Of the run.
         device: Where the batches go.
-        imagined: What the prior made of the views (N, V, E), standardised, if it was asked.
+        imagined: The same pictures with what the prior made of them, if it was asked.
     """
 
     def __init__(
@@ -60,22 +60,23 @@ class Batches:
         config: DecoderConfig,
         normalizer: EmbeddingNormalizer,
         device: torch.device,
-        imagined: Tensor | None = None,
+        imagined: Views | None = None,
     ):
         self.views, self.config, self.device = views, config, device
         self.normalizer, self.imagined = normalizer, imagined
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the arguments of :class:`FlowLoss`."""
-        pictures, versions = self.views.embeddings.shape[:2]
-        assert self.views.latents is not None
-        row = torch.randint(pictures, (count,), generator=generator)
-        version = torch.randint(versions, (count,), generator=generator)
-        embeddings = self.normalizer.normalize(self.views.embeddings[row, version].float())
+        rows = torch.randint(len(self.views.embeddings), (count,), generator=generator)
+        embeddings, latents = self.views.draw(rows, generator)
+        assert latents is not None
         if self.imagined is not None:
-            replaced = dropped(count, self.config.imagined, generator)[:, None]
-            embeddings = torch.where(replaced, self.imagined[row, version].float(), embeddings)
-        latents = self.views.latents[row, version].float()
+            versions = self.imagined.draw(rows, generator)
+            assert versions[1] is not None
+            replaced = dropped(count, self.config.imagined, generator)
+            embeddings = torch.where(replaced[:, None], versions[0], embeddings)
+            latents = torch.where(replaced[:, None, None, None], versions[1], latents)
+        embeddings = self.normalizer.normalize(embeddings)
         strength = self.config.embedding_noise * torch.rand(count, 1, generator=generator)
         embeddings = embeddings + strength * torch.randn(embeddings.shape, generator=generator)
         parts = (
@@ -98,8 +99,8 @@ def architecture(config: DecoderConfig) -> dict[str, int]:
 def train_decoder(stage: Stage[DecoderConfig]) -> None:
     """Train and export to ``RUN/export/decoder``."""
     config, cache = stage.config, stage.caches("image")["image"]
-    encoder = MultimodalEncoder.from_pretrained(stage.exported("encoder")).to(stage.device).eval()
-    autoencoder = AutoencoderDC.from_pretrained(stage.exported("autoencoder")).to(stage.device).eval()
+    encoder = stage.trained("encoder", MultimodalEncoder)
+    autoencoder = stage.trained("autoencoder", AutoencoderDC)
     normalizer = load_or_fit_normalizer(stage, encoder)
     views = encode_views(cache, cache.where(split="train"), encoder, autoencoder, config.views, config.loop.seed)
     held_out = encode_views(cache, cache.where(split="validation"), encoder, autoencoder, 1, config.loop.seed)

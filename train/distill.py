@@ -8,18 +8,17 @@ as well as many. What guidance did is in where the line ends, so that each step 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from train.config import DistillConfig
 from train.decoder import FlowLoss
 from train.imagined import imagined_views
+from train.kept import fingerprint, kept
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
 from train.stage import Stage, run_stage
@@ -54,47 +53,43 @@ class Pairs:
 
 
 def conditions_of(
-    views: Views, imagined: Tensor | None, normalizer: EmbeddingNormalizer, config: DistillConfig, seed: int
+    views: Views, imagined: Views | None, normalizer: EmbeddingNormalizer, config: DistillConfig, seed: int
 ) -> Tensor:
     """Return what the teacher paints, standardised (N * V, E): embeddings of pictures, or what the prior made of them."""
     generator = torch.Generator().manual_seed(seed)
-    embeddings = normalizer.normalize(views.embeddings.flatten(0, 1).float())
+    embeddings = views.embeddings.flatten(0, 1)
     if imagined is not None:
         replaced = dropped(len(embeddings), config.imagined, generator)[:, None]
-        embeddings = torch.where(replaced, imagined.flatten(0, 1).float(), embeddings)
+        embeddings = torch.where(replaced, imagined.embeddings.flatten(0, 1), embeddings)
     strength = config.embedding_noise * torch.rand(len(embeddings), 1, generator=generator)
-    return (embeddings + strength * torch.randn(embeddings.shape, generator=generator)).half()
+    noise = torch.randn(embeddings.shape, generator=generator)
+    return (normalizer.normalize(embeddings.float()) + strength * noise).half()
 
 
 @torch.no_grad()
-def make_pairs(teacher: EmbeddingDecoder, conditions: Tensor, config: DistillConfig, seed: int, file: Path) -> Pairs:
-    """Let the teacher paint embeddings (N, E); the pairs are kept in a file, and read from there the next time."""
-    if file.is_file():
-        return Pairs(**load_file(file))
+def make_pairs(teacher: EmbeddingDecoder, conditions: Tensor, config: DistillConfig, seed: int, title: str) -> Pairs:
+    """Let the teacher paint embeddings (N, E)."""
     device = next(teacher.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     scheduler = FlowMatchEulerDiscreteScheduler()
     shape = (teacher.config.latent_channels, teacher.config.latent_size, teacher.config.latent_size)
-    parts = []
-    for embeddings in tqdm(conditions.split(BATCH), desc=file.stem, unit="batch"):
-        count = len(embeddings)
-        noise = torch.randn(count, *shape, generator=generator).half()
-        aligned_only = bool(torch.rand((), generator=generator) < config.drop_detail)
+    noise = torch.randn(len(conditions), *shape, generator=generator).half()
+    without_detail = dropped(len(conditions), config.drop_detail, generator)
+    latents = []
+    for start in tqdm(range(0, len(conditions), BATCH), desc=title, unit="batch"):
+        part = slice(start, start + BATCH)
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            latents = sample_decoder(
+            made = sample_decoder(
                 teacher,
                 scheduler,
-                embeddings.float().to(device),
-                noise.float().to(device),
+                conditions[part].float().to(device),
+                noise[part].float().to(device),
                 config.teacher_steps,
                 config.guidance_scale,
-                aligned_only,
+                without_detail[part],
             )
-        parts.append((noise, latents.half().cpu(), embeddings, torch.full((count,), aligned_only)))
-    pairs = Pairs(*(torch.cat(values) for values in zip(*parts, strict=True)))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file(vars(pairs), file)
-    return pairs
+        latents.append(made.half().cpu())
+    return Pairs(noise, torch.cat(latents), conditions, without_detail)
 
 
 class Batches:
@@ -127,30 +122,41 @@ class Batches:
 def sampling_error(decoder: EmbeddingDecoder, pairs: Pairs, steps: int, guidance_scale: float) -> float:
     """Mean squared difference of latents made in a few steps from the teacher's, as a share of the variance of those."""
     device = next(decoder.parameters()).device
-    whole = ~pairs.without_detail
-    noise, embeddings, wanted = (part[whole].float() for part in (pairs.noise, pairs.embeddings, pairs.latents))
-    scheduler = FlowMatchEulerDiscreteScheduler()
-    made = sample_decoder(decoder, scheduler, embeddings.to(device), noise.to(device), steps, guidance_scale).cpu()
-    return float((made - wanted).square().mean() / wanted.var())
+    noise, embeddings, wanted = (part.float() for part in (pairs.noise, pairs.embeddings, pairs.latents))
+    made = sample_decoder(
+        decoder,
+        FlowMatchEulerDiscreteScheduler(),
+        embeddings.to(device),
+        noise.to(device),
+        steps,
+        guidance_scale,
+        pairs.without_detail,
+    )
+    return float((made.cpu() - wanted).square().mean() / wanted.var())
 
 
 def train_distill(stage: Stage[DistillConfig]) -> None:
     """Train and export to ``RUN/export/distill``."""
     config, cache = stage.config, stage.caches("image")["image"]
-    encoder = MultimodalEncoder.from_pretrained(stage.exported("encoder")).to(stage.device).eval()
-    autoencoder = AutoencoderDC.from_pretrained(stage.exported("autoencoder")).to(stage.device).eval()
+    encoder = stage.trained("encoder", MultimodalEncoder)
+    autoencoder = stage.trained("autoencoder", AutoencoderDC)
     normalizer = load_or_fit_normalizer(stage, encoder)
-    teacher = EmbeddingDecoder.from_pretrained(stage.exported("decoder")).to(stage.device).eval()
+    teacher = stage.trained("decoder", EmbeddingDecoder)
 
     def prepare(split: str, versions: int) -> tuple[Pairs, Views]:
         seed = config.loop.seed
         views = encode_views(cache, cache.where(split=split), encoder, autoencoder, versions, seed)
         imagined = imagined_views(stage, encoder, normalizer, views, seed) if split == "train" else None
         conditions = conditions_of(views, imagined, normalizer, config, seed)
-        return make_pairs(teacher, conditions, config, seed, stage.folder / f"{split}-pairs.safetensors"), views
+        made_of = fingerprint(
+            teacher, conditions, config.teacher_steps, config.guidance_scale, config.drop_detail, seed
+        )
+        file = stage.folder / f"{split}-pairs.safetensors"
+        pairs = kept(file, made_of, lambda: vars(make_pairs(teacher, conditions, config, seed, file.stem)))
+        return Pairs(**pairs), views
 
     (pairs, views), (held_out, _) = prepare("train", config.views), prepare("validation", 1)
-    student = stage.initial(EmbeddingDecoder, lambda: EmbeddingDecoder.from_pretrained(stage.exported("decoder")))
+    student = stage.initial(EmbeddingDecoder, lambda: stage.trained("decoder", EmbeddingDecoder))
     batches = Batches(pairs, views, config, stage.device)
 
     def loss(prepared: nn.Module, step: Step) -> Losses:

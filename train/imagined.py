@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
-from torch import Tensor
 from tqdm import tqdm
 
 from train.conditions import Conditions
+from train.prior import prior_scheduler
 from train.stage import Stage
 from train.views import Views
 from unclip_mm.encoder import MultimodalEncoder
@@ -20,24 +19,17 @@ from unclip_mm.sampling import sample_prior
 
 BATCH = 256
 SEEN_FROM = 0.4
-"""Least share of the prior's steps that are taken: below it, the prior changes next to nothing."""
-
-
-def prior_scheduler() -> DDIMScheduler:
-    """Return the scheduler that priors are sampled with."""
-    return DDIMScheduler(
-        beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, timestep_spacing="trailing"
-    )
+"""Least share of the prior's steps that are taken."""
 
 
 def imagined_views(
     stage: Stage[Any], encoder: MultimodalEncoder, normalizer: EmbeddingNormalizer, views: Views, seed: int
-) -> Tensor | None:
+) -> Views | None:
     """Return what the run's prior imagines of the versions of all training pictures, or None if no prior was trained."""
-    folder, recipe = stage.exported("prior"), stage.recipe
-    if not folder.is_dir():
+    recipe = stage.recipe
+    if not stage.exported("prior").is_dir():
         return None
-    prior = MultimodalPrior.from_pretrained(folder).to(stage.device).eval()
+    prior = stage.trained("prior", MultimodalPrior)
     caches = stage.caches()
     concepts = [caches["image"].items[row]["concept"] for row in caches["image"].where(split="train")]
     conditions = Conditions(caches, encoder, normalizer, "train", recipe.prior)
@@ -55,7 +47,7 @@ def imagine_views(
     sampling: Mapping[str, float],
     noise: float,
     seed: int,
-) -> Tensor:
+) -> Views:
     """Let the prior imagine every version of every picture once more, from more or less of it.
 
     The picture's own embedding is made noisy, up to a step of the prior's schedule that is drawn, and the prior goes on
@@ -73,7 +65,7 @@ def imagine_views(
         seed: Of all that is drawn.
 
     Returns:
-        Whole image embeddings (N, V, E), standardised, half precision.
+        The same latents, with what was imagined in place of the embeddings.
     """
     device = next(prior.parameters()).device
     generator = torch.Generator().manual_seed(seed)
@@ -96,5 +88,5 @@ def imagine_views(
                 sampling["prior_guidance_scale"],
                 left_out=left_out,
             )
-            imagined[start : start + BATCH, version] = made.cpu().half()
-    return imagined
+            imagined[start : start + BATCH, version] = normalizer.denormalize(made.cpu()).half()
+    return Views(imagined, views.latents)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from train.conditions import Conditions
@@ -23,6 +23,13 @@ from unclip_mm.diffusion import dropped
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.prior import MultimodalPrior
+
+
+def prior_scheduler() -> DDIMScheduler:
+    """Return the noise schedule that priors are trained and sampled with."""
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False, timestep_spacing="trailing"
+    )
 
 
 class SampleLoss(nn.Module):
@@ -56,7 +63,7 @@ class Batches:
         self.concepts = [caches["image"].items[row]["concept"] for row in self.rows]
         self.views: Views = encode_views(caches["image"], self.rows, encoder, None, views, stage.config.loop.seed)
         self.conditions = Conditions(caches, encoder, normalizer, split, stage.config)
-        self.schedule = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample")
+        self.schedule = prior_scheduler()
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the arguments of :class:`SampleLoss`."""
@@ -74,7 +81,7 @@ class Batches:
 def train_prior(stage: Stage[PriorConfig]) -> None:
     """Train and export to ``RUN/export/prior``."""
     config = stage.config
-    encoder = MultimodalEncoder.from_pretrained(stage.exported("encoder")).to(stage.device).eval()
+    encoder = stage.trained("encoder", MultimodalEncoder)
     normalizer = load_or_fit_normalizer(stage, encoder)
     batches = Batches(stage, encoder, normalizer, "train", config.views)
     held_out = Batches(stage, encoder, normalizer, "validation", 1)

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -22,15 +21,18 @@ from train.augment import shift_and_scale
 from train.autoencoder import peak_signal_to_noise, picture_losses
 from train.config import RendererConfig
 from train.embed import PICTURES
+from train.kept import fingerprint, kept
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
-from train.stage import Stage, final_decoder, run_stage
+from train.stage import Stage, final_decoder, load_part, run_stage
 from unclip_mm.autoencoder import decode_latents, encode_latents, replace_decoder
 from unclip_mm.data.cache import pixels_to_bytes, pixels_to_float
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.sampling import sample_decoder
+
+BATCH = 64
 
 
 class RenderingLoss(nn.Module):
@@ -92,6 +94,16 @@ class Pairs:
         return latents + strength * noise, pixels_to_float(self.pixels[rows])
 
 
+def versions_of(pixels: Tensor, views: int, seed: int) -> Tensor:
+    """Return pictures (V * N, 3, P, P), uint8: as they are, and then shifted and scaled ``views - 1`` times."""
+    shown = [pixels]
+    for view in range(1, views):
+        for number, part in enumerate(pixels.split(BATCH)):
+            generator = torch.Generator().manual_seed(seed + 100_003 * view + number)
+            shown.append(pixels_to_bytes(shift_and_scale(pixels_to_float(part), generator)))
+    return torch.cat(shown)
+
+
 def prepare_pairs(pixels: Tensor, size: int, views: int, painter: Painter, seed: int, file: Path) -> Pairs:
     """Shift and scale pictures, and find their latents at the size that the towers see; latents are kept in a file.
 
@@ -101,26 +113,21 @@ def prepare_pairs(pixels: Tensor, size: int, views: int, painter: Painter, seed:
         views: Versions of each picture; the first is the picture as it is.
         painter: Makes the latents.
         seed: Of versions and noise.
-        file: Where the latents are, or shall be.
+        file: Where the latents are, or shall be; they are made anew when they were made by another painter.
     """
     device = next(painter.encoder.parameters()).device
-    known = load_file(file)["latents"] if file.is_file() else None
-    shown, latents = [], []
-    for view in range(views):
-        for number, part in enumerate(tqdm(pixels.split(64), desc=f"{file.stem}, view {view}", unit="batch")):
-            generator = torch.Generator().manual_seed(seed + 100_003 * view + number)
-            pictures = pixels_to_float(part)
-            if view:
-                pictures = shift_and_scale(pictures, generator)
-            shown.append(pixels_to_bytes(pictures))
-            if known is None:
-                small = F.interpolate(pictures, size, mode="bicubic", antialias=True).clamp(-1, 1)
-                latents.append(torch.stack(painter.latents(small.to(device), generator), dim=1).half().cpu())
-    if known is None:
-        known = torch.cat(latents)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"latents": known}, file)
-    return Pairs(torch.cat(shown), known)
+    shown = versions_of(pixels, views, seed)
+
+    def make() -> dict[str, Tensor]:
+        generator, latents = torch.Generator().manual_seed(seed), []
+        for part in tqdm(shown.split(BATCH), desc=file.stem, unit="batch"):
+            small = F.interpolate(pixels_to_float(part), size, mode="bicubic", antialias=True).clamp(-1, 1)
+            latents.append(torch.stack(painter.latents(small.to(device), generator), dim=1).half().cpu())
+        return {"latents": torch.cat(latents)}
+
+    parts = (painter.encoder, painter.normalizer, painter.decoder, painter.autoencoder)
+    made_of = fingerprint(*parts, painter.steps, painter.guidance_scale, shown, size, seed)
+    return Pairs(shown, kept(file, made_of, make)["latents"])
 
 
 def train_renderer(stage: Stage[RendererConfig]) -> None:
@@ -128,12 +135,12 @@ def train_renderer(stage: Stage[RendererConfig]) -> None:
     config, cache = stage.config, stage.caches(PICTURES)[PICTURES]
     device = stage.device
     folder, sampling = final_decoder(stage.recipe, stage.run)
-    encoder = MultimodalEncoder.from_pretrained(stage.exported("encoder")).to(device).eval()
-    autoencoder = AutoencoderDC.from_pretrained(stage.exported("autoencoder")).to(device).eval()
+    encoder = stage.trained("encoder", MultimodalEncoder)
+    autoencoder = stage.trained("autoencoder", AutoencoderDC)
     painter = Painter(
         encoder,
         load_or_fit_normalizer(stage, encoder).to(device),
-        EmbeddingDecoder.from_pretrained(folder).to(device).eval(),
+        load_part(folder, EmbeddingDecoder).to(device).eval(),
         autoencoder,
         int(sampling["num_inference_steps"]),
         sampling["guidance_scale"],

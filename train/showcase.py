@@ -65,6 +65,8 @@ def draw(
 def main(data: Path, output: Path, checkpoint: str = "pictograms", seeds: int = 6, rows: int = 8) -> None:
     """Write one sheet for words, one each for held-out voices, sounds, sketches and images, and one for held-out concepts.
 
+    A sheet of what the data does not hold out is not written.
+
     Args:
         data: The manifest folder.
         output: Folder for ``words.png``, ``voice.png``, ``sound.png``, ``sketch.png``, ``image.png``, ``unknown.png``.
@@ -80,12 +82,15 @@ def main(data: Path, output: Path, checkpoint: str = "pictograms", seeds: int = 
         draw(pipe, WORDS, {"text": list(WORDS)}, seeds).save(output / "words.png", optimize=True)
         for name, (modality, split, kind) in HELD_OUT.items():
             chosen = choose_rows(manifest, modality, split, kind, rows)
+            if not chosen:
+                continue
             labels = [(row.text or (row.concept,))[0] for row in chosen]
             given = {modality: [manifest.path(row, modality) for row in chosen]}
             draw(pipe, labels, given, seeds).save(output / f"{name}.png", optimize=True)
         unknown = [row.text[0] for row in choose_rows(manifest, "image", "test_concept", None, UNKNOWN) if row.text]
-        made = cast(list[Image.Image], pipe(text=unknown, seeds=[0] * len(unknown)).images)
-        draw_captioned(unknown, made).save(output / "unknown.png", optimize=True)
+        if unknown:
+            made = cast(list[Image.Image], pipe(text=unknown, seeds=[0] * len(unknown)).images)
+            draw_captioned(unknown, made).save(output / "unknown.png", optimize=True)
         print(", ".join(str(path) for path in sorted(output.glob("*.png"))))
     except UnclipError as error:
         print(f"train.showcase: error: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ from diffusers import ModelMixin
 from train.config import Recipe
 from train.recipes import RECIPES
 from unclip_mm.data.cache import ModalityCache, set_aside_validation
-from unclip_mm.errors import InputError, UnclipError
+from unclip_mm.errors import CheckpointError, InputError, UnclipError
 
 Config = TypeVar("Config")
 Part = TypeVar("Part", bound=ModelMixin)
@@ -27,7 +27,7 @@ class Stage(Generic[Config]):
     """One stage of one run.
 
     Attributes:
-        name: ``autoencoder``, ``encoder``, ``prior`` or ``decoder``.
+        name: What it trains: ``autoencoder``, ``encoder``, ``prior``, ``decoder``, ``distill`` or ``renderer``.
         recipe: The recipe as written.
         config: This stage's part of it, with what the command line changed.
         run: The folder of the run: every stage has a subfolder, and exports to ``run/export/<stage>``.
@@ -70,19 +70,27 @@ class Stage(Generic[Config]):
             sizes: What its configuration must say for it to fit the other parts of the run.
 
         Raises:
-            InputError: ``start`` holds no such part, or one that does not fit.
+            CheckpointError: ``start`` holds no such part.
+            InputError: It does not fit.
         """
         if self.start is None:
             return build()
-        file = self.start / "config.json"
-        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        found = config.get("_class_name", "nothing")
-        if found != kind.__name__:
-            raise InputError(f"--start {self.start}: {found} is there; give the folder of a {kind.__name__}")
+        part = load_part(self.start, kind)
         for name, size in sizes.items():
-            if config[name] != size:
-                raise InputError(f"--start {self.start}: its {name} is {config[name]}, the run's is {size}")
-        return kind.from_pretrained(self.start, torch_dtype=torch.float32)
+            if part.config[name] != size:
+                raise InputError(f"{self.start}: its {name} is {part.config[name]}, the run's is {size}")
+        return part
+
+    def trained(self, stage: str, kind: type[Part]) -> Part:
+        """Return what an earlier stage exported, ready to be used on this stage's device.
+
+        Raises:
+            CheckpointError: It exported nothing yet.
+        """
+        folder = self.exported(stage)
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: not there yet; run train.{stage} first")
+        return load_part(folder, kind).to(self.device).eval()
 
     def caches(self, *modalities: str) -> dict[str, ModalityCache]:
         """Read the cached features of some modalities (all of the recipe's by default)."""
@@ -110,6 +118,22 @@ def find_recipe(name: str) -> Recipe:
 def default_run(recipe: str) -> Path:
     """Return the folder of a recipe's run when none is given."""
     return Path("runs") / recipe
+
+
+def load_part(folder: Path, kind: type[Part]) -> Part:
+    """Load a part in single precision.
+
+    Raises:
+        CheckpointError: The folder holds another part, none, or a broken one.
+    """
+    file = folder / "config.json"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")).get("_class_name") if file.is_file() else "nothing"
+        if found == kind.__name__:
+            return kind.from_pretrained(folder, torch_dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{folder}: not readable ({' '.join(str(error).split())})") from error
+    raise CheckpointError(f"{folder}: {found} is there; give the folder of a {kind.__name__}")
 
 
 def final_decoder(recipe: Recipe, run: Path) -> tuple[Path, dict[str, float]]:

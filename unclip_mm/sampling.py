@@ -66,7 +66,7 @@ def sample_decoder(
     noise: Tensor,
     steps: int,
     guidance_scale: float,
-    aligned_only: bool = False,
+    aligned_only: bool | Tensor = False,
     negative: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
@@ -79,7 +79,7 @@ def sample_decoder(
         noise: (B, C, S, S), the only source of randomness.
         steps: Evaluations of the network (with guidance each on twice the batch).
         guidance_scale: 1 is no guidance.
-        aligned_only: Use the aligned part of the embeddings alone.
+        aligned_only: Use the aligned part of the embeddings alone; of all rows, or bool (B,) of some.
         negative: (B, E) to move away from, in place of the unconditional prediction.
         on_step: Called after each step.
 
@@ -88,7 +88,8 @@ def sample_decoder(
     """
     count, guided = len(noise), guidance_scale != 1
     both = torch.cat([embeddings, embeddings if negative is None else negative]) if guided else embeddings
-    without_detail = torch.full((len(both),), aligned_only, device=noise.device)
+    without_detail = torch.as_tensor(aligned_only, device=noise.device).expand(count)
+    without_detail = torch.cat([without_detail, without_detail]) if guided else without_detail
     without_condition = torch.zeros(len(both), dtype=torch.bool, device=noise.device)
     if guided and negative is None:
         without_condition[count:] = True

@@ -108,7 +108,6 @@ PICTOGRAMS = Recipe(
             mixed_precision="bf16",
             validate_every=1000,
         ),
-        views=1,
     ),
     distill=DistillConfig(
         loop=LoopConfig(

@@ -32,7 +32,7 @@ _SMALL = PICTOGRAMS
 PICTOGRAMS_GPU = replace(
     _SMALL,
     name="pictograms-gpu",
-    autoencoder=replace(_SMALL.autoencoder, loop=gpu_loop(_SMALL.autoencoder.loop, 6000, 128, 0.999, 4)),
+    autoencoder=replace(_SMALL.autoencoder, loop=gpu_loop(_SMALL.autoencoder.loop, 6000, 128, 0.999, 3)),
     encoder=replace(
         _SMALL.encoder,
         loop=replace(gpu_loop(_SMALL.encoder.loop, 6000, 512, 0.999, 5), compile=False),
@@ -44,15 +44,15 @@ PICTOGRAMS_GPU = replace(
     ),
     decoder=replace(
         _SMALL.decoder,
-        loop=gpu_loop(_SMALL.decoder.loop, 40000, 512, 0.9995, 9),
+        loop=gpu_loop(_SMALL.decoder.loop, 40000, 512, 0.9995, 7),
         patch_size=1,
         heads=6,
         layers=10,
         views=8,
     ),
-    distill=replace(_SMALL.distill, loop=gpu_loop(_SMALL.distill.loop, 6000, 512, 0.999, 3)),
+    distill=replace(_SMALL.distill, loop=gpu_loop(_SMALL.distill.loop, 6000, 512, 0.999, 2)),
     renderer=replace(_SMALL.renderer, loop=gpu_loop(_SMALL.renderer.loop, 8000, 64, 0.999, 3)),
     prior=replace(
-        _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 12000, 1024, 0.999, 4), width=768, hidden=1536, layers=6, views=8
+        _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 20000, 1024, 0.999, 4), width=768, hidden=1536, layers=6
     ),
 )

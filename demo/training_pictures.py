@@ -28,7 +28,7 @@ class Neighbour:
         return f"{self.caption} ({self.cosine:.2f})"
 
 
-class Library:
+class TrainingPictures:
     """Training pictures and their embeddings.
 
     Args:
@@ -41,7 +41,7 @@ class Library:
         self.files, self.captions, self.vectors = list(files), list(captions), vectors
 
     @classmethod
-    def from_manifest(cls, folder: Path, studio: Studio) -> Library:
+    def from_manifest(cls, folder: Path, studio: Studio) -> TrainingPictures:
         """Embed the training pictures of a manifest folder, some hundred a second.
 
         Raises:

@@ -1,0 +1,28 @@
+"""The sheets of the README, of an untrained pipeline and the synthetic world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from train.showcase import choose_rows, main
+from unclip_mm.data.synthetic import make_synthetic_world
+
+
+def test_a_sheet_is_drawn_of_everything_that_is_held_out(pipeline_folder: Path, tmp_path: Path) -> None:
+    world = make_synthetic_world(tmp_path / "world", image_size=32, variations=1)
+    main(tmp_path / "world", tmp_path / "sheets", str(pipeline_folder), seeds=2, rows=3)
+    sheets = {file.stem: Image.open(file) for file in (tmp_path / "sheets").iterdir()}
+    assert set(sheets) == {"words", "image", "unknown"}  # no voices, sounds or sketches of known concepts are held out
+    assert sheets["words"].height > sheets["image"].height and sheets["image"].width > sheets["words"].width
+    assert all(len(set(sheet.getdata())) > 100 for sheet in sheets.values())
+    unknown = choose_rows(world, "image", "test_concept", None, 48)
+    assert len({row.concept for row in unknown}) == len(unknown) > 0
+
+
+def test_what_is_chosen_depends_on_names_alone(tmp_path: Path) -> None:
+    world = make_synthetic_world(tmp_path, image_size=32, variations=2)
+    chosen = choose_rows(world, "image", "test_style", None, 4)
+    assert [row.id for row in choose_rows(world, "image", "test_style", None, 4)] == [row.id for row in chosen]
+    assert len(chosen) == 4 and {row.split for row in chosen} == {"test_style"}
