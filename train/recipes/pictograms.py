@@ -98,9 +98,9 @@ PICTOGRAMS = Recipe(
     ),
     prior=PriorConfig(
         loop=LoopConfig(
-            steps=20000,
+            steps=14000,
             batch_size=1024,
-            learning_rate=2e-3,
+            learning_rate=1.5e-3,
             warmup_steps=100,
             decay_fraction=0.7,
             weight_decay=0.02,
@@ -108,6 +108,8 @@ PICTOGRAMS = Recipe(
             mixed_precision="bf16",
             validate_every=1000,
         ),
+        width=512,
+        hidden=1536,
     ),
     distill=DistillConfig(
         loop=LoopConfig(
