@@ -98,7 +98,7 @@ PICTOGRAMS = Recipe(
     ),
     prior=PriorConfig(
         loop=LoopConfig(
-            steps=14000,
+            steps=11500,
             batch_size=1024,
             learning_rate=1.5e-3,
             warmup_steps=100,
