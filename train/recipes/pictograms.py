@@ -139,6 +139,6 @@ PICTOGRAMS = Recipe(
         ),
         picture_size=128,
     ),
-    prior_sampling={"prior_steps": 10, "prior_guidance_scale": 3.0},
+    prior_sampling={"prior_steps": 10, "prior_guidance_scale": 2.0},
     trust={"audio": 0.75, "sketch": 0.75},
 )
