@@ -120,7 +120,7 @@ def test_a_picture_that_is_chosen_shows_what_it_is_near_to(page: Any) -> None:
     page.wait_for_function("document.querySelectorAll('#origins .grid-container img').length == 6")
     page.locator("#origins", has_text="circle").wait_for()
     make(page, 1)
-    assert pictures(page, "#origins") == []
+    page.wait_for_function("document.querySelectorAll('#origins img').length == 0")
 
 
 def test_stop_ends_it_and_pictures_can_be_made_again(page: Any) -> None:
