@@ -24,6 +24,7 @@ import tyro
 from PIL import Image
 from torch import Tensor, nn
 
+from train.command import one_line_errors
 from train.config import LoopConfig
 from train.encoder import Batch, Batches, place_rows
 from train.evaluate import load_pipeline
@@ -295,4 +296,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line_errors("benchmarks.compare_objectives"):
+        tyro.cli(main)

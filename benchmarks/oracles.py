@@ -18,6 +18,7 @@ import torch
 import tyro
 from PIL import Image
 
+from train.command import one_line_errors
 from train.evaluate import load_pipeline, parse_seeds
 from train.evaluation.generation import OWN, REAL, Made, Prompts, choose_prompts, score
 from train.evaluation.items import build_pools, images
@@ -116,4 +117,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line_errors("benchmarks.oracles"):
+        tyro.cli(main)

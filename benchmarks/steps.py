@@ -17,6 +17,7 @@ from typing import Any
 import tyro
 from PIL import Image
 
+from train.command import one_line_errors
 from train.config import DistillConfig
 from train.evaluate import load_pipeline, parse_seeds
 from train.evaluation.generation import Features, Gallery, Prompts, choose_prompts
@@ -140,4 +141,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line_errors("benchmarks.steps"):
+        tyro.cli(main)

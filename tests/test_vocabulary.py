@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,15 @@ def test_the_words_come_from_the_package_and_the_captions_from_training_rows(tmp
     world = make_synthetic_world(tmp_path / "world", image_size=16, variations=1)
     captions = read_captions(tmp_path / "world")
     assert set(captions) == {text for row in world.select(split="train") for text in row.text or ()} != set()
+
+
+def test_data_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "train.backbones", "--output", str(tmp_path / "new"), "--data", str(tmp_path / "none")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and done.stderr.startswith("train.backbones: error: ")
+    assert done.stderr.count("\n") == 1 and str(tmp_path / "none") in done.stderr
+    assert not (tmp_path / "new").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ import torch
 import tyro
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 
+from train.command import one_line_errors
 from train.prior import prior_scheduler
 from train.stage import default_run, final_decoder, find_recipe
 from unclip_mm.checkpoints import VOCABULARY
 from unclip_mm.data.cache import ModalityCache
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.encoder import MultimodalEncoder
-from unclip_mm.errors import CheckpointError, UnclipError
+from unclip_mm.errors import CheckpointError
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.pipeline import UnCLIPMultimodalPipeline
 from unclip_mm.prior import MultimodalPrior
@@ -31,9 +31,10 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         CheckpointError: A part was not exported yet.
     """
     export = run / "export"
+    made_by = {"processor": "embed", "normalizer": "prior"}  # the others by the stage of their name
     for part in ("processor", "autoencoder", "encoder", "normalizer", "decoder"):
         if not (export / part).is_dir():
-            raise CheckpointError(f"{export / part}: not there yet; run train.{part} (processor: train.embed) first")
+            raise CheckpointError(f"{export / part}: not there yet; run train.{made_by.get(part, part)} first")
     prior = MultimodalPrior.from_pretrained(export / "prior") if (export / "prior").is_dir() else None
     chosen = find_recipe(recipe)
     rendered = (export / "renderer").is_dir()
@@ -86,11 +87,7 @@ def main(output: Path, recipe: str = "pictograms", run: Path | None = None, half
         half: Write weights in half precision.
     """
     folder = run or default_run(recipe)
-    try:
-        pipe = assemble(recipe, folder)
-    except UnclipError as error:
-        print(f"train.assemble: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    pipe = assemble(recipe, folder)
     if half:
         for component in pipe.components.values():
             if isinstance(component, torch.nn.Module):
@@ -105,4 +102,5 @@ def main(output: Path, recipe: str = "pictograms", run: Path | None = None, half
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line_errors("train.assemble"):
+        tyro.cli(main)

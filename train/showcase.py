@@ -6,7 +6,6 @@ was given on the left, and what was made of it, a column a seed. Nothing is pick
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import Any, cast
 import tyro
 from PIL import Image
 
+from train.command import one_line_errors
 from train.evaluation.sheets import draw_captioned, draw_grid
 from unclip_mm.data.manifest import Manifest, Row, read_manifest
-from unclip_mm.errors import UnclipError
 from unclip_mm.inputs import load_image, load_sketch
 from unclip_mm.pipeline import UnCLIPMultimodalPipeline
 
@@ -74,28 +73,25 @@ def main(data: Path, output: Path, checkpoint: str = "pictograms", seeds: int = 
         seeds: Pictures a prompt.
         rows: Prompts a sheet, but for the words.
     """
-    try:
-        manifest = read_manifest(data)
-        pipe = UnCLIPMultimodalPipeline.from_pretrained(checkpoint)
-        pipe.set_progress_bar_config(disable=True)
-        output.mkdir(parents=True, exist_ok=True)
-        draw(pipe, WORDS, {"text": list(WORDS)}, seeds).save(output / "words.png", optimize=True)
-        for name, (modality, split, kind) in HELD_OUT.items():
-            chosen = choose_rows(manifest, modality, split, kind, rows)
-            if not chosen:
-                continue
-            labels = [(row.text or (row.concept,))[0] for row in chosen]
-            given = {modality: [manifest.path(row, modality) for row in chosen]}
-            draw(pipe, labels, given, seeds).save(output / f"{name}.png", optimize=True)
-        unknown = [row.text[0] for row in choose_rows(manifest, "image", "test_concept", None, UNKNOWN) if row.text]
-        if unknown:
-            made = cast(list[Image.Image], pipe(text=unknown, seeds=[0] * len(unknown)).images)
-            draw_captioned(unknown, made).save(output / "unknown.png", optimize=True)
-        print(", ".join(str(path) for path in sorted(output.glob("*.png"))))
-    except UnclipError as error:
-        print(f"train.showcase: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    manifest = read_manifest(data)
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(checkpoint)
+    pipe.set_progress_bar_config(disable=True)
+    output.mkdir(parents=True, exist_ok=True)
+    draw(pipe, WORDS, {"text": list(WORDS)}, seeds).save(output / "words.png", optimize=True)
+    for name, (modality, split, kind) in HELD_OUT.items():
+        chosen = choose_rows(manifest, modality, split, kind, rows)
+        if not chosen:
+            continue
+        labels = [(row.text or (row.concept,))[0] for row in chosen]
+        given = {modality: [manifest.path(row, modality) for row in chosen]}
+        draw(pipe, labels, given, seeds).save(output / f"{name}.png", optimize=True)
+    unknown = [row.text[0] for row in choose_rows(manifest, "image", "test_concept", None, UNKNOWN) if row.text]
+    if unknown:
+        made = cast(list[Image.Image], pipe(text=unknown, seeds=[0] * len(unknown)).images)
+        draw_captioned(unknown, made).save(output / "unknown.png", optimize=True)
+    print(", ".join(str(path) for path in sorted(output.glob("*.png"))))
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line_errors("train.showcase"):
+        tyro.cli(main)

@@ -13,10 +13,11 @@ import torch
 import tyro
 from diffusers import ModelMixin
 
+from train.command import one_line_errors
 from train.config import Recipe
 from train.recipes import RECIPES
 from unclip_mm.data.cache import ModalityCache, set_aside_validation
-from unclip_mm.errors import CheckpointError, InputError, UnclipError
+from unclip_mm.errors import CheckpointError, InputError
 
 Config = TypeVar("Config")
 Part = TypeVar("Part", bound=ModelMixin)
@@ -175,8 +176,5 @@ def parse_stage(name: str, description: str | None, arguments: list[str]) -> Sta
 
 def run_stage(name: str, description: str | None, work: Callable[[Stage[Any]], None]) -> None:
     """Do what a training script does with its command line; bad input ends it with one line and exit code 2."""
-    try:
+    with one_line_errors(f"train.{name}"):
         work(parse_stage(name, description, sys.argv[1:]))
-    except UnclipError as error:
-        print(f"train.{name}: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
