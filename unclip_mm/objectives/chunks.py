@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,35 +11,54 @@ from torch.utils.checkpoint import checkpoint
 
 from unclip_mm.errors import InputError
 
-__all__ = ["check_chunk_size", "over_rows", "take"]
+__all__ = ["check_chunk_size", "in_chunks", "over_rows", "take"]
+
+_CACHED = 2**20
+"""Numbers of a strip of a B x B matrix that a CPU's caches hold: what is done to it one by one is fast there."""
 
 
-def over_rows(function: Callable[[Tensor], Tensor], rows: Tensor, chunk_size: int | None) -> Tensor:
-    """Concatenate ``function(part)`` over parts of ``rows``.
+def in_chunks(
+    function: Callable[..., Any], chunk_size: int | None, columns: int, *tensors: Tensor
+) -> list[tuple[Tensor, ...]]:
+    """Give what ``function`` makes of each part of the rows.
 
-    What a part computes between its rows and the result, a strip of a B x B matrix say, is dropped and computed again
-    in backward, so that one part of it exists at a time. Costs a second forward pass. The values do not depend on the
-    parts, and the gradients only by rounding.
+    What a part computes between its rows and the results, a strip of a B x B matrix say, is dropped and computed again
+    in backward, so that one part of it exists at a time. Costs a second forward pass, and on a CPU gains more than that
+    for large batches.
 
     Args:
-        function: (n,) int64 -> (n, ...); may use tensors from outside, which get their gradients.
-        rows: (N,) int64 positions.
-        chunk_size: Most rows of a part; None takes all at once and keeps everything.
-
-    Returns:
-        (N, ...).
+        function: parts (n, ...) of all tensors -> a tuple of tensors; may use tensors from outside, which get their
+            gradients.
+        chunk_size: Most rows of a part. None takes as many as a CPU's caches hold, and on other devices all at once,
+            of which everything is kept.
+        columns: Width of the strips.
+        tensors: (N, ...) each.
 
     Example:
         >>> x = torch.arange(6.0).reshape(3, 2)
-        >>> over_rows(lambda rows: (x[rows] @ x.mT).logsumexp(dim=1), torch.arange(3), chunk_size=2).shape
+        >>> [low.tolist() for low, _ in in_chunks(lambda part: (part @ x.mT).aminmax(dim=1), 2, 3, x)]
+        [[1.0, 3.0], [5.0]]
+    """
+    count = len(tensors[0])
+    if chunk_size is None:
+        chunk_size = max(1, _CACHED // max(1, columns)) if tensors[0].device.type == "cpu" else count
+    if count <= chunk_size:
+        return [function(*tensors)]
+    parts = zip(*(tensor.split(chunk_size) for tensor in tensors), strict=True)
+    return [checkpoint(function, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+
+
+def over_rows(function: Callable[..., Tensor], chunk_size: int | None, columns: int, *tensors: Tensor) -> Tensor:
+    """Concatenate what ``function`` makes of each part of the rows, see `in_chunks`.
+
+    The values do not depend on the parts, and the gradients only by rounding.
+
+    Example:
+        >>> x = torch.arange(6.0).reshape(3, 2)
+        >>> over_rows(lambda part: (part @ x.mT).logsumexp(dim=1), 2, len(x), x).shape
         torch.Size([3])
     """
-    if chunk_size is None or len(rows) <= chunk_size:
-        return function(rows)
-    parts = [
-        checkpoint(function, part, use_reentrant=False, preserve_rng_state=False) for part in rows.split(chunk_size)
-    ]
-    return torch.cat(parts)
+    return torch.cat([part for (part,) in in_chunks(lambda *parts: (function(*parts),), chunk_size, columns, *tensors)])
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:
@@ -50,6 +70,6 @@ def check_chunk_size(value: int | None) -> int | None:
     """Give `value`; InputError if it is neither None nor a whole number of 1 or more."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise InputError(
-            f"chunk_size: {value!r} is not allowed; give a whole number of 1 or more, or None for no chunks"
+            f"chunk_size: {value!r} is not allowed; give a whole number of 1 or more, or None for what suits the device"
         )
     return value

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from unclip_mm.errors import InputError
-from unclip_mm.objectives.chunks import check_chunk_size, over_rows, take
+from unclip_mm.objectives.chunks import check_chunk_size, in_chunks, take
 from unclip_mm.objectives.common import Objective, check_number
 
-__all__ = ["Contrast", "search", "search_both"]
+__all__ = ["Contrast", "search"]
 
 _MAX_SCALE = 100.0
+_NOT_COUNTED = -1e30
+"""Logit of what does not count. Finite, so that a strip in which nothing counts has gradients."""
 
 
 class Contrast(Objective):
@@ -24,7 +27,7 @@ class Contrast(Objective):
         temperature: initial temperature. The scale 1 / tau is clamped at 100, as in CLIP.
         learnable: train the temperature. Give the objective's parameters to the optimiser then, without weight decay;
             after `backward` each process has the whole gradient.
-        chunk_size: rows compared at a time; None compares all at once and holds the B x B matrix.
+        chunk_size: rows compared at a time; None: what suits the device.
     """
 
     def __init__(self, temperature: float, learnable: bool, chunk_size: int | None) -> None:
@@ -43,92 +46,71 @@ class Contrast(Objective):
 
 
 def search(
-    logits_of: Callable[[Tensor], Tensor],
+    logits_of: Callable[..., Tensor],
+    asked: Sequence[Tensor],
     rows: Tensor,
     candidates: Tensor,
     groups: Tensor,
     chunk_size: int | None,
+    *,
+    both_ways: bool = False,
     smoothing: float = 0.0,
     members: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Let every row look for itself among the candidates; those of its own group, itself apart, do not count.
 
     Args:
-        logits_of: (n,) rows -> their logits (n, K) with all candidates.
-        rows: (N,) int64, positions in the batch.
-        candidates: (K,) int64, ascending positions in the batch, all of the rows among them.
+        logits_of: Parts of `asked` (n, ...) -> their logits (n, K) with all candidates.
+        asked: Tensors (N, ...) that describe the rows.
+        rows: (N,) int64, ascending positions in the batch.
+        candidates: (K,) int64, ascending positions in the batch. Rows that are not among them do not look.
         groups: (B,) of the whole batch.
-        chunk_size: Rows at a time.
+        chunk_size: Rows at a time, see `in_chunks`.
+        both_ways: Let every candidate look for itself among the rows, too; the results are the means of both.
         smoothing: Share of the label that is spread evenly over the candidates that count.
         members: (c, K) int64, where a candidate is put together of several rows: a row of the group of any of them does
             not count it. By default the candidates themselves.
 
     Returns:
-        Mean cross entropy, and the share of rows that find themselves before all others.
+        Mean cross entropy, and the share that find themselves before all others.
     """
-
     distinct = members is None and len(groups.unique()) == len(groups)  # then there is nothing to leave out
     members = candidates.unsqueeze(0) if members is None else members
+    own = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
+    look = candidates[own] == rows
 
-    def compare(part: Tensor) -> Tensor:
-        own = torch.searchsorted(candidates, part).unsqueeze(1)
-        logits = logits_of(part)
-        if distinct:
-            means = logits.sum(dim=1) / len(candidates) if smoothing else None
-        else:
-            allowed = torch.ones_like(logits, dtype=torch.bool)
-            for member in members:
-                allowed &= groups[part].unsqueeze(1) != groups[member]
-            allowed.scatter_(1, own, True)
-            means = logits.masked_fill(~allowed, 0.0).sum(dim=1) / allowed.sum(dim=1) if smoothing else None
-            logits = logits.masked_fill(~allowed, float("-inf"))
-        total, positive = logits.logsumexp(dim=1), logits.gather(1, own)
-        loss = total - positive.squeeze(1)
-        if means is not None:
-            loss = (1.0 - smoothing) * loss + smoothing * (total - means)
-        with torch.no_grad():
-            first = (logits >= positive).sum(dim=1) == 1  # alone: in a space that has collapsed nobody is found
-        return torch.stack([loss, first.to(loss.dtype)], dim=1)
+    def compare(part: Tensor, own: Tensor, look: Tensor, *asked: Tensor) -> tuple[Tensor, ...]:
+        logits, own = logits_of(*asked), own.unsqueeze(1)
+        counted, share = logits, torch.ones_like(logits) if smoothing else None
+        if not distinct:
+            allowed = (groups[part].unsqueeze(1) != groups[members].unsqueeze(1)).all(dim=0)
+            allowed |= candidates == part.unsqueeze(1)
+            logits = logits.masked_fill(~allowed, _NOT_COUNTED)
+            if smoothing:
+                counted, share = counted.masked_fill(~allowed, 0.0), allowed.to(logits.dtype)
+        positive = logits.gather(1, own)
+        with torch.no_grad():  # where a row does not look, nothing is changed
+            others = logits.scatter(1, own, positive.masked_fill(look.unsqueeze(1), _NOT_COUNTED))
+        results = [positive.squeeze(1)]
+        for dim in (1, 0) if both_ways else (1,):
+            results += [logits.logsumexp(dim), others.amax(dim)]
+            results += [counted.sum(dim), share.sum(dim)] if share is not None else []
+        return tuple(results)
 
-    loss, accuracy = over_rows(compare, rows, chunk_size).mean(dim=0).unbind()
-    return loss, accuracy
-
-
-def search_both(
-    logits_of: Callable[[Tensor, Tensor], Tensor],
-    rows: Tensor,
-    firsts: Tensor,
-    seconds: Tensor,
-    groups: Tensor,
-    chunk_size: int | None,
-    smoothing: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    """Let every row look for its second part among the seconds, and for its first among the firsts.
-
-    Args:
-        logits_of: (n,) and (K,) rows -> the logits (n, K) of the first parts of the ones with the second of the others.
-        rows: (N,) int64, positions of the rows that have both parts.
-        firsts, seconds: Ascending positions of the rows that have each part.
-        groups, chunk_size, smoothing: As for `search`.
-
-    Returns:
-        Mean cross entropy of the two searches, and the share that succeeds.
-    """
-    whole = logits_of(firsts, seconds) if chunk_size is None else None  # one matrix for both directions
-
-    def find_second(part: Tensor) -> Tensor:
-        if whole is None:
-            return logits_of(part, seconds)
-        return take(whole, torch.searchsorted(firsts, part))
-
-    def find_first(part: Tensor) -> Tensor:
-        if whole is None:
-            return logits_of(firsts, part).mT
-        return take(whole.mT, torch.searchsorted(seconds, part))
-
-    sides = [
-        search(find_second, rows, seconds, groups, chunk_size, smoothing),
-        search(find_first, rows, firsts, groups, chunk_size, smoothing),
-    ]
-    loss, accuracy = torch.stack([torch.stack(side) for side in sides]).mean(dim=0).unbind()
-    return loss, accuracy
+    parts = list(zip(*in_chunks(compare, chunk_size, len(candidates), rows, own, look, *asked), strict=True))
+    looking = torch.nonzero(look).flatten()
+    positive = take(torch.cat(parts[0]), looking)
+    width = 4 if smoothing else 2
+    sides = [[take(torch.cat(values), looking) for values in parts[1 : 1 + width]]]
+    if both_ways:
+        join = (partial(torch.logsumexp, dim=0), partial(torch.amax, dim=0), partial(torch.sum, dim=0))
+        whole = [join[min(k, 2)](torch.stack(values)) for k, values in enumerate(parts[1 + width :])]
+        sides.append([take(values, own[looking]) for values in whole])
+    losses, hits = [], []
+    for total, best, *mean in sides:
+        loss = total - positive
+        if mean:
+            loss = (1.0 - smoothing) * loss + smoothing * (total - mean[0] / mean[1])
+        losses.append(loss.mean())
+        hits.append((positive.detach() > best).to(loss.dtype).mean())  # in a space that has collapsed nobody is found
+    return torch.stack(losses).mean(), torch.stack(hits).mean()

@@ -73,7 +73,7 @@ def cauchy_schwarz_divergence(x: Tensor, y: Tensor, bandwidth: float, chunk_size
         x: (N, D).
         y: (K, D).
         bandwidth: of the gaussian kernel.
-        chunk_size: rows compared at a time; None: all.
+        chunk_size: rows compared at a time; None: what suits the device.
 
     Example:
         >>> import torch
@@ -83,9 +83,8 @@ def cauchy_schwarz_divergence(x: Tensor, y: Tensor, bandwidth: float, chunk_size
     """
 
     def log_mean_kernel(a: Tensor, b: Tensor) -> Tensor:
-        rows = torch.arange(len(a), device=a.device)
         sums = over_rows(
-            lambda part: log_kernel(a[part] @ b.mT, "gaussian", bandwidth).logsumexp(dim=1), rows, chunk_size
+            lambda part: log_kernel(part @ b.mT, "gaussian", bandwidth).logsumexp(dim=1), chunk_size, len(b), a
         )
         return sums.logsumexp(dim=0) - math.log(len(a) * len(b))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import take
 from unclip_mm.objectives.common import Batch, check_number
-from unclip_mm.objectives.contrast import Contrast, search_both
+from unclip_mm.objectives.contrast import Contrast, search
 from unclip_mm.objectives.spectrum import root
 
 __all__ = ["GRAM", "TRIANGLE"]
@@ -43,7 +43,7 @@ class GRAM(Contrast):
         temperature: initial temperature. The scale 1 / tau is clamped at 100.
         learnable: train the temperature.
         smoothing: label smoothing, in [0, 1).
-        chunk_size: rows compared at a time, for batches whose B x B matrix is too large; None compares all at once.
+        chunk_size: rows compared at a time, so that no B x B matrix is held; None: what suits the device.
 
     Terms: `contrastive_loss`; for the log `accuracy`, `scale`, and `volume`, the mean V_ii.
 
@@ -78,21 +78,28 @@ class GRAM(Contrast):
         """Search the tuple of every anchor, and the anchor of every tuple."""
         scale, anchor = self.scale(batch.vectors.dtype), batch.index(self.anchor)
         others = [m for m in range(len(batch.modalities)) if m != anchor]
-        x, y = batch.vectors[:, anchor], self.describe(batch.vectors[:, others], batch.present[:, others])
-        there, tuple_there = batch.present[:, anchor], self.complete(batch.present[:, others])
+        columns, present = batch.vectors.unbind(dim=1), batch.present.unbind(dim=1)
+        described = self.describe([columns[m] for m in others], [present[m] for m in others])
+        there, tuple_there = present[anchor], self.complete(batch.present[:, others])
         both = torch.nonzero(there & tuple_there).flatten()
         if not len(both):
             wanted = f"the anchor {self.anchor!r} and {self.needs}"
             raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
         anchors, tuples = torch.nonzero(there).flatten(), torch.nonzero(tuple_there).flatten()
-
-        def logits(some_anchors: Tensor, some_tuples: Tensor) -> Tensor:
-            described = (take(values, some_tuples) for values in y)
-            return -scale * self.distance(lambda v: take(x, some_anchors) @ v.mT, *described)
-
-        loss, accuracy = search_both(logits, both, anchors, tuples, batch.groups, self.chunk_size, self.smoothing)
+        x, y = take(columns[anchor], anchors), [take(values, tuples) for values in described]
+        loss, accuracy = search(
+            lambda part: -scale * self.distance(lambda v: part @ v.mT, *y),
+            [x],
+            anchors,
+            tuples,
+            batch.groups,
+            self.chunk_size,
+            both_ways=True,
+            smoothing=self.smoothing,
+        )
         with torch.no_grad():
-            own = self.distance(lambda v: (x[both] * v).sum(dim=-1), *(values[both] for values in y)).mean()
+            asked = columns[anchor][both]
+            own = self.distance(lambda v: (asked * v).sum(dim=-1), *(values[both] for values in described)).mean()
         return {
             "contrastive_loss": loss,
             "accuracy": accuracy,
@@ -104,32 +111,32 @@ class GRAM(Contrast):
         """Tell which tuples can be compared, (B,) bool, from which of the others are there (B, k)."""
         return present.any(dim=1)
 
-    def describe(self, others: Tensor, present: Tensor) -> tuple[Tensor, ...]:
+    def describe(self, others: Sequence[Tensor], present: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Prepare tuples for `distance`.
 
         Args:
-            others: (B, k, D), zero where absent.
-            present: (B, k).
+            others: k times (B, D), zero where absent.
+            present: k times (B,).
 
         Returns:
-            An orthonormal basis (B, k, D) of each tuple, zero where it has a direction less; det Gram(Y) (B,).
+            An orthonormal basis of each tuple, k times (B, D), zero where it has a direction less; det Gram(Y) (B,).
         """
-        tiny = torch.finfo(others.dtype).eps
+        tiny = torch.finfo(others[0].dtype).eps
         basis: list[Tensor] = []
-        determinant = torch.ones_like(others[:, 0, 0])
-        for vector, there in zip(others.unbind(dim=1), present.unbind(dim=1), strict=True):
+        determinant = torch.ones_like(others[0][:, 0])
+        for vector, there in zip(others, present, strict=True):
             for direction in basis:
                 vector = vector - (vector * direction).sum(dim=-1, keepdim=True) * direction
             square = vector.square().sum(dim=-1, keepdim=True)
             determinant = determinant * torch.where(there, square.squeeze(-1), 1.0)
             basis.append(vector / (square + tiny).sqrt())
-        return torch.stack(basis, dim=1), determinant
+        return *basis, determinant
 
     def distance(self, cosines: Cosines, *described: Tensor) -> Tensor:
         """Measure anchors against tuples as `describe` gives them: (n, K), or (K,)."""
-        basis, determinant = described
+        *basis, determinant = described
         outside = torch.ones((), dtype=determinant.dtype, device=determinant.device)
-        for direction in basis.unbind(dim=1):
+        for direction in basis:
             outside = outside - cosines(direction).square()
         return root(determinant * outside.clamp(min=0.0))
 
@@ -175,9 +182,9 @@ class TRIANGLE(GRAM):
         """Tell which pairs can be compared: those that have both."""
         return present.all(dim=1)
 
-    def describe(self, others: Tensor, present: Tensor) -> tuple[Tensor, ...]:
+    def describe(self, others: Sequence[Tensor], present: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Give the two vectors (B, D) of each pair, and their cosine (B,)."""
-        y, z = others.unbind(dim=1)
+        y, z = others
         return y, z, (y * z).sum(dim=-1)
 
     def distance(self, cosines: Cosines, *described: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import take
 from unclip_mm.objectives.common import Batch
-from unclip_mm.objectives.contrast import Contrast, search_both
+from unclip_mm.objectives.contrast import Contrast, search
 
 __all__ = ["InfoNCE"]
 
@@ -35,7 +35,7 @@ class InfoNCE(Contrast):
         temperature: initial temperature. The scale 1 / tau is clamped at 100, as in CLIP.
         learnable: train the temperature. Give the objective's parameters to the optimiser then, without weight decay;
             after `backward` each process has the whole gradient.
-        chunk_size: rows compared at a time, for batches whose B x B matrix is too large; None compares all at once.
+        chunk_size: rows compared at a time, so that no B x B matrix is held; None: what suits the device.
 
     Terms: `contrastive_loss`; for the log `accuracy`, the share of searches that find the partner first, and `scale`.
 
@@ -65,7 +65,11 @@ class InfoNCE(Contrast):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Average both directions of all pairs that share rows."""
         scale = self.scale(batch.vectors.dtype)
-        found = [self._search(batch, m, n, scale) for m, n in self.pairs(batch)]
+        vectors = batch.vectors.unbind(dim=1)
+        found = [
+            self._search(vectors[m], vectors[n], batch.present[:, m], batch.present[:, n], batch.groups, scale)
+            for m, n in self.pairs(batch)
+        ]
         return {
             "contrastive_loss": torch.stack([loss for loss, _ in found]).mean(),
             "accuracy": torch.stack([hits for _, hits in found]).mean(),
@@ -94,14 +98,11 @@ class InfoNCE(Contrast):
             raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
         return shared
 
-    def _search(self, batch: Batch, m: int, n: int, scale: Tensor) -> tuple[Tensor, Tensor]:
-        x, y = (batch.vectors[:, name] for name in (m, n))
-        there = batch.present
-        both, firsts, seconds = (
-            torch.nonzero(t).flatten() for t in (there[:, m] & there[:, n], there[:, m], there[:, n])
+    def _search(
+        self, x: Tensor, y: Tensor, x_there: Tensor, y_there: Tensor, groups: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        firsts, seconds = (torch.nonzero(there).flatten() for there in (x_there, y_there))
+        asked, candidates = scale * take(x, firsts), take(y, seconds)
+        return search(
+            lambda part: part @ candidates.mT, [asked], firsts, seconds, groups, self.chunk_size, both_ways=True
         )
-
-        def logits(some_firsts: Tensor, some_seconds: Tensor) -> Tensor:
-            return scale * take(x, some_firsts) @ take(y, some_seconds).mT
-
-        return search_both(logits, both, firsts, seconds, batch.groups, self.chunk_size)

@@ -51,8 +51,8 @@ class PMRL(Objective):
         reference: do as the released code does, for comparison: a full singular value decomposition, directions of
             whatever sign it gives, and a repulsion among the rows of one process only. Slow, and no modality may be
             missing.
-        chunk_size: rows whose directions are compared at a time, for batches whose B x B matrix is too large; None
-            compares all at once.
+        chunk_size: rows whose directions are compared at a time, so that no B x B matrix is held; None: what suits the
+            device.
 
     Terms: `alignment_loss`, `regularisation_loss` (weighted); for the log `leading_share`, the mean of sigma_1^2 / k,
     and `pairwise_cosine`, the mean cosine of two modalities of a row.
@@ -128,6 +128,6 @@ class PMRL(Objective):
         return (logits.logsumexp(dim=-1) - logits[:, -1]).mean()
 
     def _repulsion(self, directions: Tensor, groups: Tensor) -> Tensor:
-        rows = torch.arange(len(directions), device=directions.device)
-        loss, _ = search(lambda part: directions[part] @ directions.mT / self.tau2, rows, rows, groups, self.chunk_size)
+        rows, asked = torch.arange(len(directions), device=directions.device), directions / self.tau2
+        loss, _ = search(lambda part: part @ directions.mT, [asked], rows, rows, groups, self.chunk_size)
         return loss

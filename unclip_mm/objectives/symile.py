@@ -33,7 +33,7 @@ class Symile(Contrast):
         temperature: initial temperature. The scale 1 / tau is clamped at 100.
         learnable: train the temperature.
         shuffle: put negatives together from several rows.
-        chunk_size: rows compared at a time, for batches whose B x B matrix is too large; None compares all at once.
+        chunk_size: rows compared at a time, so that no B x B matrix is held; None: what suits the device.
 
     Terms: `contrastive_loss`; for the log `accuracy` and `scale`.
 
@@ -76,15 +76,14 @@ class Symile(Contrast):
         }
 
     def _ask(self, vectors: Tensor, m: int, rows: Tensor, groups: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        asked, others = vectors[:, m], [n for n in range(vectors.shape[1]) if n != m]
+        asked, others = scale * vectors[:, m], [n for n in range(vectors.shape[1]) if n != m]
         shifts = [position if self.shuffle else 0 for position in range(len(others))]
-        own = asked * vectors[:, others].prod(dim=1)
+        own = (asked * vectors[:, others].prod(dim=1)).sum(dim=1)
         mixed = torch.stack([vectors[:, n].roll(-by, 0) for n, by in zip(others, shifts, strict=True)]).prod(dim=0)
 
-        def logits(part: Tensor) -> Tensor:
-            at = torch.searchsorted(rows, part)
-            scores = (asked[at] @ mixed.mT).scatter(1, at.unsqueeze(1), own[at].sum(dim=1, keepdim=True))
-            return scale * scores
+        def logits(part: Tensor, own: Tensor, at: Tensor) -> Tensor:
+            return (part @ mixed.mT).scatter(1, at.unsqueeze(1), own.unsqueeze(1))
 
         members = torch.stack([rows.roll(-by, 0) for by in shifts])
-        return search(logits, rows, rows, groups, self.chunk_size, members=members)
+        at = torch.arange(len(rows), device=rows.device)
+        return search(logits, [asked, own, at], rows, rows, groups, self.chunk_size, members=members)

@@ -56,7 +56,7 @@ class UniAlign(Objective):
         lambda_vol: weight of the tuple-level term; 0 leaves it out (the paper generates with 0.1).
         tau_center: width of the kernel between the centres c_i; None: tau.
         anchor_mode: "free"; "stop_gradient", the anchor is moved by its own uniformity only; "frozen", by nothing.
-        chunk_size: rows compared at a time, for batches whose B x B matrix is too large; None compares all at once.
+        chunk_size: rows compared at a time, so that no B x B matrix is held; None: what suits the device.
 
     Terms: `uniformity_loss`, `alignment_loss`, `volume_loss` (weighted, the last only if lambda_vol > 0); for the log
     `anchor_distance`, the unweighted alignment.
@@ -113,7 +113,7 @@ class UniAlign(Objective):
         anchor = batch.index(self.anchor)
         held = batch.vectors if self.anchor_mode == "free" else _held(batch.vectors, anchor)
         spread = held if self.anchor_mode == "frozen" else batch.vectors
-        distance = _anchor_distance(held, batch.present, anchor, self.anchor, self.chunk_size)
+        distance = _anchor_distance(held, batch.present, anchor, self.anchor)
         terms = {
             "uniformity_loss": self.lambda_uni * self._uniformity(spread, batch),
             "alignment_loss": self.lambda_align * distance,
@@ -125,8 +125,8 @@ class UniAlign(Objective):
 
     def _uniformity(self, vectors: Tensor, batch: Batch) -> Tensor:
         parts = [
-            uniformity(vectors[:, m], batch.present[:, m], batch.groups, self.kernel, self.tau, self.chunk_size)
-            for m in range(len(batch.modalities))
+            uniformity(column, present, batch.groups, self.kernel, self.tau, self.chunk_size)
+            for column, present in zip(vectors.unbind(dim=1), batch.present.unbind(dim=1), strict=True)
         ]
         return torch.stack(parts).sum()
 
@@ -155,13 +155,13 @@ def uniformity(
         groups: (B,) int64.
         kernel: name of the kernel.
         tau: its width.
-        chunk_size: rows compared at a time; None: all.
+        chunk_size: rows compared at a time; None: what suits the device.
 
     Returns:
         scalar; 0 if no row has a negative.
     """
     there = torch.nonzero(present).flatten()
-    points, groups = take(x, there), groups[there]
+    points, groups = take(x, there), take(groups, there)
     _, group, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
     others = len(there) - sizes[group]
     rows = torch.nonzero(others > 0).flatten()
@@ -170,13 +170,14 @@ def uniformity(
 
     alone = len(sizes) == len(points)  # of its group: then only the diagonal is left out
 
-    def log_sum(part: Tensor) -> Tensor:
-        logits = log_kernel(take(points, part) @ points.mT, kernel, tau)
+    def log_sum(part: Tensor, at: Tensor) -> Tensor:
+        logits = log_kernel(part @ points.mT, kernel, tau)
         if alone:
-            return logits.scatter_(1, part.unsqueeze(1), float("-inf")).logsumexp(dim=1)
-        return logits.masked_fill(groups[part].unsqueeze(1) == groups, float("-inf")).logsumexp(dim=1)
+            return logits.scatter_(1, at.unsqueeze(1), float("-inf")).logsumexp(dim=1)
+        return logits.masked_fill(groups[at].unsqueeze(1) == groups, float("-inf")).logsumexp(dim=1)
 
-    return (over_rows(log_sum, rows, chunk_size) - others[rows].to(x.dtype).log()).mean()
+    sums = over_rows(log_sum, chunk_size, len(points), take(points, rows), rows)
+    return (sums - others[rows].to(x.dtype).log()).mean()
 
 
 def log_kernel(cosine: Tensor, kernel: str, tau: float) -> Tensor:
@@ -199,17 +200,12 @@ def _squared_angle(cosine: Tensor) -> Tensor:
     return torch.where(near, 2.0 * series, angle.square())
 
 
-def _anchor_distance(vectors: Tensor, present: Tensor, anchor: int, name: str, chunk_size: int | None) -> Tensor:
+def _anchor_distance(vectors: Tensor, present: Tensor, anchor: int, name: str) -> Tensor:
     """Average ||z_i^(a) - z_i^(n)||^2 over all pairs that are there."""
     pairs = present & present[:, anchor : anchor + 1]
     pairs[:, anchor] = False
-    rows = torch.nonzero(pairs.any(dim=1)).flatten()
-    if not len(rows):
+    if not bool(pairs.any()):
         wanted = f"the anchor {name!r} and another modality"
         raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
-
-    def distances(part: Tensor) -> Tensor:
-        z = vectors[part]
-        return ((z - z[:, anchor : anchor + 1]).square().sum(dim=-1) * pairs[part]).sum(dim=1)
-
-    return over_rows(distances, rows, chunk_size).sum() / pairs.sum()
+    distances = (vectors - vectors[:, anchor : anchor + 1]).square().sum(dim=-1)
+    return (distances * pairs).sum() / pairs.sum()
