@@ -74,9 +74,16 @@ def test_the_squares_of_the_singular_values_sum_to_the_modalities_present():
     assert torch.equal(rows.absent.sum(dim=1), (~batch.present).sum(dim=1))
 
 
+def test_a_row_without_modalities_has_no_values_no_direction_and_a_gradient_of_zero():
+    z = torch.zeros(1, 3, 8, requires_grad=True)
+    rows = spectrum(z, torch.zeros(1, 3, dtype=torch.bool))
+    (rows.values.sum() + rows.direction.sum()).backward()
+    assert not rows.values.any() and not rows.direction.any() and not z.grad.any()
+
+
 def test_directions_point_with_the_mean_modality():
     batch = embeddings(64, 3, missing=0.3)
-    u = spectrum(batch.vectors, batch.present).leading_direction(exact=True)
+    u = spectrum(batch.vectors, batch.present).direction
     assert ((u * batch.vectors.sum(dim=1)).sum(dim=-1) >= 0).all()
 
 

@@ -92,7 +92,8 @@ class PMRL(Objective):
         vectors, present, groups = batch.vectors, batch.present, batch.groups
         order = sorted(range(len(batch.modalities)), key=lambda m: batch.modalities[m])  # where signs are a tie
         if not self.reference and order != list(range(len(order))):
-            vectors, present = vectors[:, order], present[:, order]
+            columns, there = vectors.unbind(dim=1), present.unbind(dim=1)
+            vectors, present = (torch.stack([part[m] for m in order], dim=1) for part in (columns, there))
         tuples = batch.tuples()[used]
         if not bool(used.all()):
             vectors, present, groups = vectors[used], present[used], groups[used]
@@ -111,8 +112,8 @@ class PMRL(Objective):
 
     def _decompose(self, vectors: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Give the singular values (B, M), ascending, which of them are of absent modalities, and the directions."""
-        rows = spectrum(vectors, present)
-        return rows.values, rows.absent, rows.leading_direction(exact=self.direction == "exact")
+        rows = spectrum(vectors, present, exact=self.direction == "exact")
+        return rows.values, rows.absent, rows.direction
 
     def _released(self, vectors: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Give the same as `_decompose`, as the released code computes it."""

@@ -1,85 +1,98 @@
 """Singular values and directions of each row's modalities, through the M x M Gram matrix, with stable gradients.
 
-The eigenvectors are computed without gradient, and the differentiable values are rebuilt from them: a singular value
-as the length of Z^T q, the leading direction with its first-order perturbation. So the backward of `eigh` is never run:
-it divides by differences of eigenvalues and turns to NaN when two of them are equal.
+The eigenvectors are computed without gradient, and the gradients of what is made of them are written down: of a singular
+value as the length of Z^T q, of the leading direction by first-order perturbation. So the backward of `eigh` is never
+run: it divides by differences of eigenvalues and turns to NaN when two of them are equal.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["Spectrum", "root", "spectrum"]
 
+_SMALLEST = 1e-12
+"""What a length is at least where something is divided by it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The singular values of (B, M, D) vectors, row by row.
+    """The singular values of (B, M, D) vectors, row by row, and where they lead.
 
     Attributes:
         values: (B, M), ascending; squares sum to the number of present modalities. Zeros for the absent come first.
         absent: (B, M) bool, True at the first M - k values of a row with k present modalities.
-        axes: (B, M, M) eigenvectors of the Gram matrix as columns, without gradient.
-        gaps: (B, M) leading eigenvalue minus each eigenvalue, without gradient.
-        vectors: (B, M, D) the vectors themselves, with gradient.
-        present: (B, M) bool, what of them is there.
+        direction: (B, D) leading left singular vectors, signed to point with the mean modality. Where the mean is
+            orthogonal to it, as it always is for two modalities of negative cosine, the first present modality decides.
     """
 
     values: Tensor
     absent: Tensor
-    axes: Tensor
-    gaps: Tensor
-    vectors: Tensor
-    present: Tensor
-
-    def leading_direction(self, *, exact: bool) -> Tensor:
-        """Give the leading left singular vectors (B, D), signed to point with the mean modality.
-
-        Where the mean is orthogonal to the direction, as it always is for two modalities of negative cosine, the first
-        present modality decides.
-
-        Args:
-            exact: carry the gradient through the mixing weights q as well, which grows as 1 / (lambda_1 - lambda_j);
-                otherwise q counts as a constant. The value is the same.
-        """
-        q = self.axes[..., -1]
-        if exact:
-            gram = self.vectors @ self.vectors.mT
-            change = gram - gram.detach()  # zero in value
-            toward = (self.axes.mT @ (change @ q.unsqueeze(-1))).squeeze(-1)
-            floor = torch.finfo(q.dtype).eps  # squared: keeps the gradient finite when two eigenvalues are equal
-            q = q + (self.axes @ (toward * self.gaps / (self.gaps.square() + floor)).unsqueeze(-1)).squeeze(-1)
-        direction = F.normalize((q.unsqueeze(1) @ self.vectors).squeeze(1), dim=-1)
-        with torch.no_grad():
-            cosine = (self.vectors @ direction.unsqueeze(-1)).squeeze(-1)
-            first = cosine.gather(1, self.present.long().argmax(dim=1, keepdim=True))
-            mean = cosine.sum(dim=1, keepdim=True)
-            against = torch.where(mean.abs() > 1e-3, mean, first) < 0
-        return torch.where(against, -direction, direction)
+    direction: Tensor
 
     def volume(self) -> Tensor:
         """Give sqrt(det G) of the present modalities (B,), kept differentiable at zero volume."""
         return root(self.values.square().masked_fill(self.absent, 1.0).prod(dim=-1))
 
 
-def spectrum(vectors: Tensor, present: Tensor) -> Spectrum:
+def spectrum(vectors: Tensor, present: Tensor, exact: bool = True) -> Spectrum:
     """Decompose each row.
 
     Args:
         vectors: (B, M, D) float32 or float64, finite, zero where absent.
-        present: (B, M) bool, at least one in each row.
+        present: (B, M) bool. A row without any has values and a direction of zeros.
+        exact: carry the gradient of the direction through the mixing weights q as well, which grows as
+            1 / (lambda_1 - lambda_j); otherwise q counts as a constant. The values are the same.
     """
-    fixed = vectors.detach()
-    # Absent modalities get the eigenvalue -1, below all others: they sort first and never mix with the present ones.
-    gram = fixed @ fixed.mT - torch.diag_embed((~present).to(fixed.dtype))
-    eigenvalues, axes = torch.linalg.eigh(gram)
-    absent = torch.arange(vectors.shape[1], device=vectors.device) < (~present).sum(dim=1, keepdim=True)
-    values = torch.linalg.vector_norm(axes.mT @ vectors, dim=-1)
-    return Spectrum(values, absent, axes, eigenvalues[:, -1:] - eigenvalues, vectors, present)
+    missing = ~present
+    with torch.no_grad():
+        # Absent modalities get the eigenvalue -1, below all others: they sort first and never mix with the present ones.
+        gram = vectors @ vectors.mT - torch.diag_embed(missing.to(vectors.dtype))
+        eigenvalues, axes = torch.linalg.eigh(gram)
+        leading = axes[..., -1]
+        cosine = (gram @ leading.unsqueeze(-1)).squeeze(-1) / eigenvalues[:, -1:].clamp(min=_SMALLEST).sqrt()
+        first = cosine.gather(1, present.long().argmax(dim=1, keepdim=True))
+        mean = cosine.sum(dim=1, keepdim=True)
+        leading *= torch.where(torch.where(mean.abs() > 1e-3, mean, first) < 0, -1.0, 1.0)
+        gaps = eigenvalues[:, -1:] - eigenvalues if exact else torch.zeros_like(eigenvalues)
+    values, direction = _Rebuild.apply(vectors, axes, gaps)
+    absent = torch.arange(vectors.shape[1], device=vectors.device) < missing.sum(dim=1, keepdim=True)
+    return Spectrum(values, absent, direction)
+
+
+class _Rebuild(torch.autograd.Function):
+    """Singular values and the leading direction from the vectors Z and the eigenvectors q_j of their Gram matrix.
+
+    With w_j = Z^T q_j: sigma_j = |w_j| and u = w_1 / sigma_1. To first order Z + dZ changes sigma_j by u_j^T dZ^T q_j,
+    w_1 by dZ^T q_1 + sum_j a_j w_j, and a_j, the turn of q_1 towards q_j, is q_j^T (dZ Z^T + Z dZ^T) q_1 / gap_j.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, axes: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
+        sides = axes.mT @ vectors
+        values = torch.linalg.vector_norm(sides, dim=-1)
+        ctx.save_for_backward(sides, values, axes, gaps)
+        return values, sides[:, -1] / values[:, -1:].clamp(min=_SMALLEST)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        sides, values, axes, gaps = ctx.saved_tensors
+        of_values, of_direction = gradients
+        lengths = values.clamp(min=_SMALLEST)
+        asked = sides * (of_values / lengths).unsqueeze(-1)
+        length, leading = lengths[:, -1:], sides[:, -1]
+        along = (leading * of_direction).sum(dim=-1, keepdim=True) / length.square()
+        across = (of_direction - along * leading) / length * (values[:, -1:] > 0)
+        floor = torch.finfo(gaps.dtype).eps  # squared: keeps the gradient finite when two eigenvalues are equal
+        turn = (sides @ across.unsqueeze(-1)) * (gaps / (gaps.square() + floor)).unsqueeze(-1)
+        asked += turn * leading.unsqueeze(1)
+        asked[:, -1] += across + (turn * sides).sum(dim=1)
+        return axes @ asked, None, None
 
 
 def root(square: Tensor) -> Tensor:
