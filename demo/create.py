@@ -210,7 +210,14 @@ def _build_options(studio: Studio) -> list[Any]:
             info="off: the aligned embedding goes straight to the decoder; an image alone needs none",
             elem_id="prior",
         )
-    return [count, seed, keep, negative, steps, guidance, prior]
+    upsample = gr.Checkbox(
+        value=False,
+        visible=studio.has_upsampler,
+        label="Twice as large",
+        info="by the upsampler; takes a little longer",
+        elem_id="upsample",
+    )
+    return [count, seed, keep, negative, steps, guidance, prior, upsample]
 
 
 def _handler(studio: Studio) -> Any:
@@ -230,6 +237,7 @@ def _handler(studio: Studio) -> Any:
         steps: float = studio.defaults["num_inference_steps"],
         guidance: float = studio.defaults["guidance_scale"],
         use_prior: bool = studio.has_prior,
+        upsample: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  (how gradio finds it)
     ) -> Iterator[tuple[list[tuple[str, str]], int, str]]:
         started = time.perf_counter()
@@ -242,6 +250,7 @@ def _handler(studio: Studio) -> Any:
                 steps=whole_number(steps, "steps", 1, MAX_STEPS),
                 guidance=real_number(guidance, "guidance", 1, MAX_GUIDANCE),
                 use_prior=use_prior,
+                upsample=upsample,
                 negative_text=negative_text or "",
             )
             pictures: list[tuple[str, str]] = []

@@ -36,12 +36,14 @@ class Settings:
         steps: Steps of the decoder; None for the model's default.
         guidance: How closely the decoder follows the prompt; None for the model's default.
         use_prior: Whether the prior runs, or the aligned embedding goes straight to the decoder.
+        upsample: Whether pictures are made twice as large.
         negative_text: What to lead the picture away from; blank for nothing.
     """
 
     steps: int | None = None
     guidance: float | None = None
     use_prior: bool = True
+    upsample: bool = False
     negative_text: str = ""
 
 
@@ -72,6 +74,7 @@ class Studio:
         self.pipeline = pipeline
         self.name = checkpoint if is_bundled(checkpoint) or not Path(checkpoint).is_dir() else Path(checkpoint).name
         self.has_prior = pipeline.prior is not None
+        self.has_upsampler = pipeline.upsampler is not None
         self.defaults = {name: pipeline.config[name] for name in SETTINGS}
         folder = find_checkpoint(checkpoint)
         self.folder = folder if isinstance(folder, Path) else None
@@ -241,6 +244,7 @@ class Studio:
         steps = settings.steps or self.defaults["num_inference_steps"]
         guidance = self.defaults["guidance_scale"] if settings.guidance is None else settings.guidance
         chosen: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
+        chosen["upsample"] = settings.upsample
         facts = {**facts, "model": self.name, **self.defaults, **chosen, "version": __version__}
         facts["use_prior"] = call["use_prior"]
         for index, (vectors, seed) in enumerate(zip(embeddings, seeds, strict=True)):

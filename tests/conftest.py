@@ -24,11 +24,15 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from unclip_mm.encoder import build_encoder
     from unclip_mm.normalizer import EmbeddingNormalizer
     from unclip_mm.prior import MultimodalPrior
+    from unclip_mm.upsampler import Upsampler
 
     torch.manual_seed(0)
     encoder = build_encoder(TINY.encoder.dim, TINY.encoder.towers).eval()
     whole, aligned = encoder.image_embedding_dim, encoder.dim
     autoencoder, decoder, prior = TINY.autoencoder, TINY.decoder, TINY.prior
+    upsampler = Upsampler(whole, width=8, layers=1).eval()
+    for parameter in upsampler.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)  # as after some training: at first it is a bicubic enlargement
     pipeline = UnCLIPMultimodalPipeline(
         processor=build_processor(TINY, CAPTIONS),
         encoder=encoder,
@@ -49,6 +53,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         autoencoder=build_autoencoder(autoencoder.latent_channels, autoencoder.channels, autoencoder.layers).eval(),
         prior=MultimodalPrior(aligned, whole, prior.width, prior.hidden, prior.layers).eval(),
         prior_scheduler=prior_scheduler(),
+        upsampler=upsampler,
         image_size=TINY.image_size,
         num_inference_steps=TINY.distill.teacher_steps,
         guidance_scale=TINY.distill.guidance_scale,

@@ -27,7 +27,7 @@ GROUPS: list[set[str]] = [
     {"towers"},
     {"processing"},
     {"encoder"},
-    {"prior", "autoencoder", "decoder"},
+    {"prior", "autoencoder", "decoder", "upsampler"},
     {"prompts", "sampling"},
     {"pipeline"},
     {"published"},

@@ -266,6 +266,13 @@ def test_every_modality_with_and_without_the_prior(place: Path, pipeline_folder:
     assert read_png_metadata("without.png")["use_prior"] is False
 
 
+def test_twice_as_large(place: Path, pipeline_folder: Path) -> None:
+    assert generate(pipeline_folder, "--text", "circle", "--upsample", "--output", "large.png") == 0
+    assert Image.open("large.png").size == (64, 64) and read_png_metadata("large.png")["upsample"] is True
+    assert generate(pipeline_folder, "--text", "circle", "--output", "small.png") == 0
+    assert Image.open("small.png").size == (32, 32) and read_png_metadata("small.png")["upsample"] is False
+
+
 def test_mix_with_weights_and_negatives(place: Path, pipeline_folder: Path) -> None:
     mix = ("--text", "a circle", "--sketch", "circle.png", "--weights", "text=0.3,sketch=0.7", "--seed", "1")
     assert generate(pipeline_folder, *mix, "--negative-text", "blue", "--output", "mix.png") == 0

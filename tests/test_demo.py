@@ -169,6 +169,15 @@ def test_text_gives_pictures_with_seeds_and_metadata(client: Any, pipeline_folde
     assert (pixels(again[0]) == pixels(pictures[1])).all()
 
 
+def test_pictures_are_made_twice_as_large(client: Any) -> None:
+    from unclip_mm.png import read_png_metadata
+
+    pictures, _, _ = generate(client, text="a red circle", upsample=True)
+    assert pixels(pictures[0]).shape == (64, 64, 3) and read_png_metadata(pictures[0]["image"])["upsample"] is True
+    pictures, _, _ = generate(client, text="a red circle")
+    assert pixels(pictures[0]).shape == (32, 32, 3) and read_png_metadata(pictures[0]["image"])["upsample"] is False
+
+
 def test_a_new_seed_is_drawn_unless_it_is_kept(client: Any) -> None:
     seeds = {generate(client, text="a red circle", seed=7)[1] for _ in range(2)}
     assert len(seeds | {7}) == 3

@@ -254,3 +254,21 @@ def test_archives_say_what_is_missing(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("error: package ")
     with pytest.raises(SystemExit):
         prepare(tmp_path, tmp_path / "out", "--only", "pictures")
+
+
+def test_with_a_size_what_has_fewer_pixels_is_left_out(prepared, archives, tmp_path, capsys):
+    assert prepare(archives, tmp_path, "--only", "images", "--size", "256") == 0
+    large = {row.id: row for row in read_manifest(tmp_path).rows}
+    assert "openmoji-1f408" in large and not any(row.style in ("noto", "twemoji") for row in large.values())
+    for row in large.values():
+        with Image.open(tmp_path / row.image) as image:
+            assert image.size == (256, 256)
+    same = {row.id: row for row in read_manifest(prepared).rows}
+    assert all(row.split == same[name].split for name, row in large.items())
+    assert "fewer pixels than asked for" in capsys.readouterr().out
+
+
+def test_a_size_that_cannot_be_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--output", str(tmp_path), "--size", "huge"])
+    assert "'huge' is not a whole number from 16 to 1024" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from unclip_mm import Embeddings, InputError, UnCLIPMultimodalPipeline
+from unclip_mm.upsampler import enlarge
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,24 @@ def test_every_prompt_gives_a_picture(pipe: UnCLIPMultimodalPipeline, prompt: di
     assert result.seeds == [3]
     assert result.images[0].size == (32, 32)
     assert result.images[0].mode == "RGB"
+
+
+def test_pictures_are_made_twice_as_large(pipe: UnCLIPMultimodalPipeline) -> None:
+    given = {"text": ["a red circle", "a blue square"], "seeds": [1, 2], "num_inference_steps": 2, "output_type": "pt"}
+    small, large = (pipe(**given, upsample=upsample).images for upsample in (False, True))
+    assert small.shape == (2, 3, 32, 32) and large.shape == (2, 3, 64, 64)
+    assert float(large.min()) >= 0 and float(large.max()) <= 1
+    bicubic = enlarge(2 * small - 1) / 2 + 0.5
+    assert float((large - bicubic.clamp(0, 1)).abs().max()) > 0.01  # the upsampler has its say
+    alone = pipe(text="a blue square", seeds=2, num_inference_steps=2, upsample=True).images[0]
+    assert alone.size == (64, 64)
+
+
+def test_a_model_without_an_upsampler_says_so(pipeline_folder: Path) -> None:
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder, upsampler=None)
+    assert pipe(text="a red circle", seeds=1, num_inference_steps=1).images[0].size == (32, 32)
+    with pytest.raises(InputError, match="upsample: this model has no upsampler"):
+        pipe(text="a red circle", upsample=True)
 
 
 def test_a_picture_depends_on_its_seed_and_prompt_alone(pipe: UnCLIPMultimodalPipeline) -> None:

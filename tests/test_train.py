@@ -78,6 +78,26 @@ def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None
         assert sorted(logged) == [1, 2, 3, 4, 5, 6]
 
 
+def test_an_upsampler_joins_where_there_are_larger_pictures(tiny_run: Path, tmp_path: Path) -> None:
+    from train.assemble import assemble
+    from unclip_mm.data.synthetic import make_synthetic_world
+
+    for part in ("cache", "export"):
+        shutil.copytree(tiny_run / part, tmp_path / part)
+    for size, wrong in ((64, "no picture to train on has 128 pixels a side"), (128, None)):
+        world = tmp_path / f"world-{size}"
+        make_synthetic_world(world, image_size=size, variations=1)
+        arguments = command("embed", tmp_path, "--data", str(world), "--modalities", "large")
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        assert (wrong in done.stderr) if wrong else done.returncode == 0, done.stderr
+    train("upsampler", tmp_path, "--loop.steps", "6", "--loop.log-every", "1", "--loop.validate-every", "3")
+    assert all("pixel_loss" in values for values in losses(tmp_path, "upsampler").values())
+    pipe = assemble("tiny", tmp_path)
+    pipe.set_progress_bar_config(disable=True)
+    assert pipe(text="a red circle", seeds=0).images[0].size == (64, 64)
+    assert pipe(text="a red circle", seeds=0, upsample=True).images[0].size == (128, 128)
+
+
 def test_without_a_renderer_the_autoencoder_makes_the_pictures(tiny_run: Path, tmp_path: Path) -> None:
     from train.assemble import assemble
 

@@ -22,6 +22,7 @@ from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.pipeline import UnCLIPMultimodalPipeline
 from unclip_mm.prior import MultimodalPrior
 from unclip_mm.processing import MultimodalProcessor
+from unclip_mm.upsampler import Upsampler
 
 
 def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
@@ -37,6 +38,8 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
             raise CheckpointError(f"{export / part}: not there yet; run train.{made_by.get(part, part)} first")
     prior = MultimodalPrior.from_pretrained(export / "prior") if (export / "prior").is_dir() else None
     chosen = find_recipe(recipe)
+    enlarged = export / "upsampler"
+    upsampler = Upsampler.from_pretrained(enlarged) if enlarged.is_dir() else None
     rendered = (export / "renderer").is_dir()
     decoder, sampling = final_decoder(chosen, run)
     defaults: dict[str, Any] = {**chosen.prior_sampling, **sampling}
@@ -48,6 +51,7 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         scheduler=FlowMatchEulerDiscreteScheduler(),
         autoencoder=AutoencoderDC.from_pretrained(export / ("renderer" if rendered else "autoencoder")),
         prior=prior,
+        upsampler=upsampler,
         prior_scheduler=None if prior is None else prior_scheduler(),
         image_size=chosen.renderer.picture_size if rendered else chosen.image_size,
         trust=chosen.trust,

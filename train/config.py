@@ -171,6 +171,23 @@ class RendererConfig:
 
 
 @dataclass(frozen=True)
+class UpsamplerConfig:
+    """Twice the pixels, from a picture and its embedding."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    width: int = 48
+    layers: int = 6
+    crop: int = 64
+    """Side of the pieces that are trained on, in pixels of the small pictures."""
+    blur: float = 2.5
+    """Most that a small picture is blurred, in its pixels."""
+    noise: float = 0.02
+    """Most noise that is added to it; pixels are in [-1, 1]."""
+    gradient_weight: float = 1.0
+    """Weight of the error of image gradients at two scales."""
+
+
+@dataclass(frozen=True)
 class PriorConfig:
     """The prior: embeddings of any modalities to an image embedding."""
 
@@ -204,6 +221,8 @@ class Recipe:
     prior: PriorConfig
     distill: DistillConfig
     renderer: RendererConfig
+    upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)
+    """Trained only where there are pictures of twice the size."""
     prior_sampling: dict[str, float] = field(default_factory=dict)
     """The pipeline's defaults for the prior: prior_steps, prior_guidance_scale."""
     trust: dict[str, float] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import tyro
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,10 +23,14 @@ from train.stage import default_run, find_recipe
 from unclip_mm.data.cache import ModalityCache, pixels_to_bytes
 from unclip_mm.data.manifest import INFORMATION, Manifest, Row, read_manifest
 from unclip_mm.encoder import MultimodalEncoder, build_encoder
+from unclip_mm.errors import InputError
 from unclip_mm.processing import MultimodalProcessor, VisionProcessor
+from unclip_mm.upsampler import FACTOR
 
 PICTURES = "pictures"
 """The part of the cache that holds the training pictures at the size in which they are to be made."""
+LARGE = "large"
+"""The part that holds those that have the pixels at twice that size, for the upsampler; only where it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +81,28 @@ def compute(
     return ModalityCache({name: _join(values) for name, values in parts.items()}, [inputs[i].about for i in order])
 
 
-def compute_pictures(manifest: Manifest, size: int, batch_size: int = 32) -> ModalityCache:
-    """Read the pictures that may be trained on, ``size`` pixels a side."""
+def compute_pictures(manifest: Manifest, size: int, batch_size: int = 32, whole: bool = False) -> ModalityCache:
+    """Read the pictures that may be trained on, ``size`` pixels a side; or, ``whole``, those that need not be enlarged.
+
+    Raises:
+        InputError: There are none.
+    """
     processor = MultimodalProcessor({"image": VisionProcessor(size)})
     inputs = [item for item in items(manifest, "image") if item.about["split"] in ("train", "validation")]
+    if whole:
+        inputs = [item for item in inputs if _side(item.source) >= size]
+    if not inputs:
+        raise InputError(f"data: no picture to train on has {size} pixels a side; prepare larger ones")
     parts = []
     for start in tqdm(range(0, len(inputs), batch_size), desc=PICTURES, unit="batch"):
         sources = [item.source for item in inputs[start : start + batch_size]]
         parts.append(pixels_to_bytes(processor({"image": sources})["image"]["pixels"]))
     return ModalityCache({"pixels": torch.cat(parts)}, [item.about for item in inputs])
+
+
+def _side(file: Path) -> int:
+    with Image.open(file) as image:
+        return min(image.size)
 
 
 def _by_length(inputs: list[Item]) -> list[int]:
@@ -130,7 +148,8 @@ def main(
         recipe: Name of a recipe.
         data: The manifest folder; data/RECIPE'S DATA by default.
         run: Folder of the run; runs/RECIPE by default.
-        modalities: Only these (or "pictures", what the renderer is to make); by default all that are not cached yet.
+        modalities: Only these (or "pictures", what the renderer is to make, or "large", what the upsampler is); by
+            default all but "large" that are not cached yet.
     """
     chosen = find_recipe(recipe)
     folder = (run or default_run(recipe)) / "cache"
@@ -141,8 +160,10 @@ def main(
     processor = build_processor(chosen, [text for row in manifest.rows if row.split == "train" for text in row.text])
     processor.save_pretrained(folder.parent / "export" / "processor")
     for modality in wanted:
-        if modality == PICTURES:
-            cache = compute_pictures(manifest, chosen.renderer.picture_size)
+        if modality in (PICTURES, LARGE):
+            large = modality == LARGE
+            size = chosen.renderer.picture_size * (FACTOR if large else 1)
+            cache = compute_pictures(manifest, size, whole=large)
         else:
             cache = compute(encoder, processor, modality, items(manifest, modality))
         cache.save(folder, modality)

@@ -13,6 +13,7 @@ from pathlib import Path
 import tyro
 
 from train.command import one_line_errors
+from train.embed import LARGE
 from train.stage import default_run, find_recipe
 from unclip_mm.data.synthetic import make_synthetic_world
 from unclip_mm.errors import InputError
@@ -48,6 +49,8 @@ def main(recipe: str = "tiny", run: Path | None = None, data: Path | None = None
     common = ["--recipe", recipe, "--run", str(folder)]
     commands = [["embed", *common, "--data", str(manifest)]]
     commands += [[stage, *common] for stage in STAGES if not (folder / "export" / stage).is_dir()]
+    if (folder / "cache" / f"{LARGE}.safetensors").is_file() and not (folder / "export" / "upsampler").is_dir():
+        commands.append(["upsampler", *common])
     commands += [["assemble", *common, "--output", str(folder / "pipeline")]]
     for command in commands:
         print(f"== {command[0]}", flush=True)

@@ -35,6 +35,7 @@ from unclip_mm.prompts import (
     stored_prompt,
 )
 from unclip_mm.sampling import sample_decoder, sample_prior
+from unclip_mm.upsampler import Upsampler
 
 PRIOR_SEEDS = 1 << 40
 """Added to a seed for the prior's noise, so that prior and decoder never share theirs."""
@@ -65,6 +66,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         normalizer: Between embeddings and the space of prior and decoder.
         prior: Embeddings to an image embedding; None for a model that only works prior-free.
         prior_scheduler: Its noise schedule.
+        upsampler: Pictures to such of twice the size; None for a model that has none.
         decoder: Image embedding to latents.
         scheduler: Its flow-matching schedule.
         autoencoder: Latents to pixels.
@@ -82,8 +84,8 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         ((128, 128), [7])
     """
 
-    model_cpu_offload_seq = "encoder->prior->decoder->autoencoder"
-    _optional_components = ["prior", "prior_scheduler"]
+    model_cpu_offload_seq = "encoder->prior->decoder->autoencoder->upsampler"
+    _optional_components = ["prior", "prior_scheduler", "upsampler"]
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         autoencoder: AutoencoderDC,
         prior: MultimodalPrior | None = None,
         prior_scheduler: DDIMScheduler | None = None,
+        upsampler: Upsampler | None = None,
         num_inference_steps: int = 8,
         prior_steps: int = 10,
         guidance_scale: float = 1.5,
@@ -112,6 +115,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             autoencoder=autoencoder,
             prior=prior,
             prior_scheduler=prior_scheduler,
+            upsampler=upsampler,
         )
         self.register_to_config(
             num_inference_steps=num_inference_steps,
@@ -260,6 +264,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         guidance_scale: float | None = None,
         prior_guidance_scale: float | None = None,
         use_prior: bool = True,
+        upsample: bool = False,
         batch_size: int = 32,
         output_type: str = "pil",
         callback_on_step_end: Callable[[Any, int, float, dict[str, Tensor]], Any] | None = None,
@@ -278,6 +283,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             num_inference_steps, prior_steps: Evaluations of decoder and prior.
             guidance_scale, prior_guidance_scale: 1 is no guidance.
             use_prior: False feeds the aligned embedding straight to the decoder.
+            upsample: Make them twice as large, by the model's upsampler.
             batch_size: Most pictures in memory at a time; results do not depend on it.
             output_type: "pil", "np" or "pt".
             callback_on_step_end: ``f(pipe, step, time, {"latents": ...})`` after each step of the decoder.
@@ -300,6 +306,8 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         aligned_only = condition is not None and (not use_prior or self.prior is None)
         guided = ("guidance_scale", scale) if aligned_only else ("prior_guidance_scale", prior_scale)
         _check_guided(against, *guided)
+        if upsample and self.upsampler is None:
+            raise InputError("upsample: this model has no upsampler, and makes pictures of one size only")
         prompts = whole if whole is not None else condition
         assert prompts is not None
         count = len(prompts)
@@ -322,7 +330,10 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                 else:
                     asked = self._asked(rows_now, chosen_weights)
                     embedded, away = self._ask_prior(asked, part_seeds, prior_steps, prior_scale, away), None
-            images.append(self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end))
+            pixels = self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end)
+            if upsample:
+                pixels = self.upsampler(pixels, embedded.to(pixels.dtype))
+            images.append((pixels.float() / 2 + 0.5).clamp(0, 1))
         return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition)
 
     def _condition(self, given: Prompt, embeddings: Any, against: Prompt) -> tuple[Embeddings | None, Tensor | None]:
@@ -383,8 +394,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             latents = sample_decoder(
                 self.decoder, self.scheduler, embedded, noise, steps, scale, aligned_only, away, on_step
             )
-        pixels = decode_latents(self.autoencoder, latents.to(self.autoencoder.dtype)).float()
-        return (pixels / 2 + 0.5).clamp(0, 1)
+        return decode_latents(self.autoencoder, latents.to(self.autoencoder.dtype))
 
 
 def whole_dim(pipe: UnCLIPMultimodalPipeline) -> int:

@@ -54,7 +54,7 @@ def prepare(concepts: dict[str, Concept], archives: Archives, options: argparse.
             made += audio_rows(concepts, archives, options)
         else:
             modality = "image" if step == "images" else "sketch"
-            made += images.rows(concepts, options.output, modality, options.workers)
+            made += images.rows(concepts, options.output, modality, options.workers, options.size)
     return made
 
 
@@ -104,6 +104,12 @@ def _steps(text: str) -> list[str]:
     return steps
 
 
+def _size(text: str) -> int:
+    if not text.isdigit() or not 16 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 16 to 1024")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train.pictograms", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="the manifest folder to write")
@@ -115,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         default=list(STEPS),
         help="images,sketches,audio: make these, keep the others",
     )
+    parser.add_argument("--size", type=_size, help="side of all pictures; those of fewer pixels are left out")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     return parser
 

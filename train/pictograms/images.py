@@ -14,16 +14,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from train.pictograms.concepts import Concept, Picture, stable_fraction
-from train.pictograms.render import drawing_kind, render
+from train.pictograms.render import drawing_kind, has_pixels, render
 from unclip_mm.data.manifest import Row
 
 SIZES = {"noto": 64, "twemoji": 64}
 SIZE = 128
+"""Side of the pictures where nothing else is asked for."""
 FOLDERS = {"image": "images", "sketch": "sketches"}
 REASONS = {
     "unreadable": "not a picture that can be read",
     "blank": "nothing to see",
     "kind": "a silhouette or of the other modality",
+    "small": "fewer pixels than asked for",
 }
 """Why a picture file gives no row."""
 
@@ -60,19 +62,21 @@ def held_out_style(concept: Concept) -> str | None:
     return styles[int(stable_fraction(concept.id, "which style") * len(styles))]
 
 
-def rows(concepts: dict[str, Concept], output: Path, modality: str, workers: int = 2) -> list[Row]:
+def rows(
+    concepts: dict[str, Concept], output: Path, modality: str, workers: int = 2, size: int | None = None
+) -> list[Row]:
     """Render all pictures of a modality below ``output`` and return their rows.
 
     A picture gives no row if there is nothing to see in it, if it is of the other modality (line art among the images,
     colour among the sketches), or if another concept or picture of its style looks exactly the same. How many of each
-    there were is printed.
+    there were is printed. With a ``size``, all pictures have it, and those whose source has fewer pixels are left out.
     """
     todo = jobs(concepts, modality)
     for folder in sorted({(output / job.file).parent for job in todo}):
         folder.mkdir(parents=True, exist_ok=True)
     title = FOLDERS[modality]
     with get_context("spawn").Pool(workers) as pool:
-        done = pool.imap(partial(_render, output=output), todo, chunksize=16)
+        done = pool.imap(partial(_render, output=output, size=size), todo, chunksize=16)
         results = list(tqdm(done, total=len(todo), desc=title, unit="file", mininterval=1))
     made, reasons = _without_twins(todo, results)
     kept = {row.id for row in made}
@@ -105,11 +109,13 @@ def _without_twins(todo: list[Job], results: list[str]) -> tuple[list[Row], dict
     return made, dict(reasons)
 
 
-def _render(job: Job, output: Path) -> str:
+def _render(job: Job, output: Path, size: int | None) -> str:
     """Render one picture to its file and return a hash of its pixels; or why there is no file."""
     picture, target = job.picture, output / job.file
     try:
-        image = render(picture.path, SIZES.get(picture.style, SIZE))
+        if size is not None and not has_pixels(picture.path, size):
+            return "small"
+        image = render(picture.path, size or SIZES.get(picture.style, SIZE))
     except (OSError, ValueError):
         return "unreadable"
     if image is None:

@@ -34,6 +34,19 @@ def render(path: Path, size: int) -> Image.Image | None:
     return square if (np.asarray(square).min(axis=2) < 255 - FAINT).mean() >= 0.015 else None
 
 
+def has_pixels(path: Path, size: int) -> bool:
+    """Tell whether a picture file can fill a square of ``size`` pixels without being enlarged; drawings always can.
+
+    Raises:
+        OSError, ValueError: The file is not a picture.
+    """
+    if path.suffix == ".svg":
+        return True
+    image = open_bitmap(path)
+    box = content_box(image)
+    return box is not None and max(box[2] - box[0], box[3] - box[1]) >= round(size * (1 - 2 * MARGIN))
+
+
 def open_bitmap(path: Path) -> Image.Image:
     """Open a PNG, JPEG or WebP as RGBA."""
     with Image.open(path) as image:

@@ -13,6 +13,7 @@ from train.config import (
     PriorConfig,
     Recipe,
     RendererConfig,
+    UpsamplerConfig,
 )
 
 
@@ -138,6 +139,20 @@ PICTOGRAMS = Recipe(
             compile=True,
         ),
         picture_size=128,
+    ),
+    upsampler=UpsamplerConfig(
+        loop=LoopConfig(
+            steps=1500,
+            batch_size=32,
+            learning_rate=1.5e-3,
+            warmup_steps=50,
+            decay_fraction=0.7,
+            weight_decay=0.0,
+            ema_decay=0.995,
+            mixed_precision="bf16",
+            compile=True,
+            validate_every=500,
+        ),
     ),
     prior_sampling={"prior_steps": 10, "prior_guidance_scale": 2.0},
     trust={"audio": 0.75, "sketch": 0.75},

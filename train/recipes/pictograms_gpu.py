@@ -52,6 +52,7 @@ PICTOGRAMS_GPU = replace(
     ),
     distill=replace(_SMALL.distill, loop=gpu_loop(_SMALL.distill.loop, 6000, 512, 0.999, 2)),
     renderer=replace(_SMALL.renderer, loop=gpu_loop(_SMALL.renderer.loop, 8000, 64, 0.999, 3)),
+    upsampler=replace(_SMALL.upsampler, loop=gpu_loop(_SMALL.upsampler.loop, 6000, 128, 0.999, 2)),
     prior=replace(
         _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 20000, 1024, 0.999, 4), width=768, hidden=1536, layers=6
     ),

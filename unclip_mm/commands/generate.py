@@ -74,6 +74,7 @@ def add_parser(commands: Any) -> None:
     steer.add_argument("--guidance-scale", metavar="X", type=real_number(0, 100), help="how closely pixels follow")
     steer.add_argument("--prior-guidance-scale", metavar="X", type=real_number(0, 100), help="the same for the prior")
     steer.add_argument("--no-prior", action="store_true", help="decode the prompt's embedding without the prior")
+    steer.add_argument("--upsample", action="store_true", help="make the pictures twice as large")
     amount = parser.add_argument_group("amount")
     amount.add_argument("--seed", metavar="N", type=whole_number(0, 2**32 - 1), help="seed of the first picture")
     amount.add_argument(
@@ -110,12 +111,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     pipeline: Any = loading.load_pipeline(args.checkpoint)
     started = time.perf_counter()
-    call |= {**_given_settings(args), "weights": weights, "use_prior": not args.no_prior}
+    call |= {**_given_settings(args), "weights": weights, "use_prior": not args.no_prior, "upsample": args.upsample}
     facts = {
         "model": args.checkpoint,
         "weights": weights,
         "negative": Prompt({name: [value] for name, value in negative.items()}).describe(0),
         "use_prior": not args.no_prior,
+        "upsample": args.upsample,
         **_settings(args, pipeline.config),
         "version": __version__,
     }
