@@ -1,8 +1,9 @@
 """What fewer steps cost: ``python -m benchmarks.steps --data data/pictograms --teacher runs/pictograms/export/decoder``.
 
 Makes pictures of seen concepts from their words, by the checkpoint's decoder and, where one is given, by the decoder that it
-was distilled from, in fewer and more steps, and has them judged as ``train.evaluate`` does. Times and distances are also
-given relative to the last row, the slowest, in one run. Nothing else should run beside it.
+was distilled from, in fewer and more steps, and has them judged as ``train.evaluate`` does. With ``--part prior`` it is the
+prior that takes fewer and more, and does without guidance. Times and distances are also given relative to the last row, the
+slowest, in one run. Nothing else should run beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from PIL import Image
@@ -39,15 +40,29 @@ class Way:
     name: str
     decoder: EmbeddingDecoder
     steps: int
-    guidance: float
+    settings: dict[str, float]
 
 
-def ways(pipe: Any, teacher: EmbeddingDecoder | None, guidance: float) -> list[Way]:
-    """Return the ways to compare, the slowest last."""
-    own = [Way("checkpoint", pipe.decoder, steps, pipe.config.guidance_scale) for steps in (1, 2, 4, 8, 50)]
+def decoder_ways(pipe: Any, teacher: EmbeddingDecoder | None, guidance: float) -> list[Way]:
+    """Return the ways to paint, the slowest last."""
+
+    def way(name: str, decoder: EmbeddingDecoder, steps: int, scale: float) -> Way:
+        return Way(name, decoder, steps, {"num_inference_steps": steps, "guidance_scale": scale})
+
+    own = [way("checkpoint", pipe.decoder, steps, pipe.config.guidance_scale) for steps in (1, 2, 4, 8, 50)]
     if teacher is None:
         return own
-    return own[:-1] + [Way("teacher, guided", teacher, steps, guidance) for steps in (4, 12, 50)]
+    return own[:-1] + [way("teacher, guided", teacher, steps, guidance) for steps in (4, 12, 50)]
+
+
+def prior_ways(pipe: Any) -> list[Way]:
+    """Return the ways to imagine, the slowest last."""
+
+    def way(name: str, steps: int, scale: float) -> Way:
+        return Way(name, pipe.decoder, steps, {"prior_steps": steps, "prior_guidance_scale": scale})
+
+    unguided = [way("prior, unguided", steps, 1.0) for steps in (5, 10)]
+    return unguided + [way("prior", steps, pipe.config.prior_guidance_scale) for steps in (2, 5, 10, 50)]
 
 
 def prompts_of(pool: Pool, concepts: int, seed: int) -> Prompts:
@@ -72,8 +87,7 @@ def make(pipe: Any, way: Way, prompts: Prompts) -> tuple[list[Image.Image], floa
     started = time.perf_counter()
     for start in range(0, len(words), BATCH):
         part = slice(start, start + BATCH)
-        options = {"num_inference_steps": way.steps, "guidance_scale": way.guidance}
-        made += pipe(text=words[part], seeds=seeds[part], **options).images
+        made += pipe(text=words[part], seeds=seeds[part], **way.settings).images
     return made, (time.perf_counter() - started) / len(words)
 
 
@@ -109,6 +123,7 @@ def rows_of(compared: Sequence[Way], measured: Sequence[dict[str, float]]) -> li
 def main(
     data: Path,
     checkpoint: str = "pictograms",
+    part: Literal["decoder", "prior"] = "decoder",
     teacher: Path | None = None,
     archives: Path | None = None,
     concepts: int = 100,
@@ -120,6 +135,7 @@ def main(
     Args:
         data: The prepared pictograms.
         checkpoint: The pipeline.
+        part: Which of its parts takes fewer steps and more.
         teacher: The folder of the decoder that the checkpoint's was distilled from.
         archives: Where the package with the judge's network is or shall be; by default DATA/archives.
         concepts: Asked for with each seed.
@@ -132,11 +148,11 @@ def main(
     pool = build_pools(manifest, modalities=pipe.modalities)[0]
     prompts = [prompts_of(pool, concepts, seed) for seed in parse_seeds(seeds)]
     loaded = None if teacher is None else EmbeddingDecoder.from_pretrained(teacher).eval()
-    compared = ways(pipe, loaded, teacher_guidance)
+    compared = prior_ways(pipe) if part == "prior" else decoder_ways(pipe, loaded, teacher_guidance)
     for way in compared:
         make(pipe, way, prompts_of(pool, BATCH, 0))  # the first run of each takes longer: it is not counted
     measured = [measure(pipe, way, prompts, judge.features_of_images, gallery) for way in compared]
-    header = ["decoder", "steps", "s a picture", "relative", "Frechet", "relative", "top-5"]
+    header = [part, "steps", "s a picture", "relative", "Frechet", "relative", "top-5"]
     print(table(header, rows_of(compared, measured)))
 
 

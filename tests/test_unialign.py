@@ -10,7 +10,8 @@ from objective_cases import NAMES, embeddings, mask, total, vectors
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
 from unclip_mm.objectives import UniAlign
-from unclip_mm.objectives.unialign import log_kernel, uniformity
+from unclip_mm.objectives.kernels import log_kernel
+from unclip_mm.objectives.unialign import uniformity
 
 EVERYWHERE = torch.ones(6, 3, dtype=torch.bool)
 

@@ -155,5 +155,5 @@ PICTOGRAMS = Recipe(
         ),
     ),
     prior_sampling={"prior_steps": 10, "prior_guidance_scale": 2.0},
-    trust={"audio": 0.75, "sketch": 0.75},
+    trust={"text": 0.88, "audio": 0.75, "sketch": 0.75},
 )

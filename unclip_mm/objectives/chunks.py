@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unclip_mm.errors import InputError
 
-__all__ = ["check_chunk_size", "in_chunks", "over_rows", "take"]
+__all__ = ["check_chunk_size", "in_chunks", "over_rows", "rows_at_once", "take"]
 
 _CACHED = 2**20
 """Numbers of a strip of a B x B matrix that a CPU's caches hold: what is done to it one by one is fast there."""
@@ -39,12 +39,10 @@ def in_chunks(
         >>> [low.tolist() for low, _ in in_chunks(lambda part: (part @ x.mT).aminmax(dim=1), 2, 3, x)]
         [[1.0, 3.0], [5.0]]
     """
-    count = len(tensors[0])
-    if chunk_size is None:
-        chunk_size = max(1, _CACHED // max(1, columns)) if tensors[0].device.type == "cpu" else count
-    if count <= chunk_size:
+    size = rows_at_once(chunk_size, len(tensors[0]), columns, tensors[0])
+    if len(tensors[0]) <= size:
         return [function(*tensors)]
-    parts = zip(*(tensor.split(chunk_size) for tensor in tensors), strict=True)
+    parts = zip(*(tensor.split(size) for tensor in tensors), strict=True)
     return [checkpoint(function, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
 
 
@@ -59,6 +57,13 @@ def over_rows(function: Callable[..., Tensor], chunk_size: int | None, columns: 
         torch.Size([3])
     """
     return torch.cat([part for (part,) in in_chunks(lambda *parts: (function(*parts),), chunk_size, columns, *tensors)])
+
+
+def rows_at_once(chunk_size: int | None, rows: int, columns: int, like: Tensor) -> int:
+    """Give the rows of a part, see `in_chunks`, on the device of a tensor."""
+    if chunk_size is None:
+        return max(1, _CACHED // max(1, columns)) if like.device.type == "cpu" else max(1, rows)
+    return chunk_size
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from unclip_mm.objectives.chunks import over_rows
 from unclip_mm.objectives.common import Batch, check_number
 from unclip_mm.objectives.infonce import InfoNCE
-from unclip_mm.objectives.unialign import log_kernel
+from unclip_mm.objectives.kernels import log_kernel
 
 __all__ = ["CSAligner", "cauchy_schwarz_divergence"]
 

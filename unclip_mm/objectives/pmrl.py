@@ -8,7 +8,7 @@ from torch import Tensor
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import check_chunk_size
 from unclip_mm.objectives.common import Batch, Objective, check_choice, check_number
-from unclip_mm.objectives.contrast import search
+from unclip_mm.objectives.kernels import log_kernel_sums
 from unclip_mm.objectives.spectrum import spectrum
 
 __all__ = ["PMRL"]
@@ -129,6 +129,7 @@ class PMRL(Objective):
         return (logits.logsumexp(dim=-1) - logits[:, -1]).mean()
 
     def _repulsion(self, directions: Tensor, groups: Tensor) -> Tensor:
-        rows, asked = torch.arange(len(directions), device=directions.device), directions / self.tau2
-        loss, _ = search(lambda part: part @ directions.mT, [asked], rows, rows, groups, self.chunk_size)
-        return loss
+        distinct = len(groups.unique()) == len(groups)
+        others = log_kernel_sums(directions, None if distinct else groups, "clip", self.tau2, self.chunk_size)
+        own = others.new_tensor(1.0 / self.tau2)
+        return (torch.logaddexp(others, own) - own).mean()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unclip_mm.errors import InputError
-from unclip_mm.objectives.chunks import check_chunk_size, over_rows, take
+from unclip_mm.objectives.chunks import check_chunk_size, take
 from unclip_mm.objectives.common import Batch, Objective, check_choice, check_number
+from unclip_mm.objectives.kernels import KERNELS, log_kernel_sums
 from unclip_mm.objectives.spectrum import spectrum
 
-__all__ = ["UniAlign", "log_kernel"]
+__all__ = ["UniAlign"]
 
-_KERNELS = ("clip", "gaussian", "geodesic")
 _ANCHOR_MODES = ("free", "stop_gradient", "frozen")
 
 
@@ -86,7 +85,7 @@ class UniAlign(Objective):
     ) -> None:
         super().__init__()
         self.anchor = anchor
-        self.kernel = check_choice("kernel", kernel, _KERNELS)
+        self.kernel = check_choice("kernel", kernel, KERNELS)
         self.tau = check_number("tau", tau, positive=True)
         self.lambda_uni = check_number("lambda_uni", lambda_uni)
         self.lambda_align = check_number("lambda_align", lambda_align)
@@ -167,37 +166,9 @@ def uniformity(
     rows = torch.nonzero(others > 0).flatten()
     if not len(rows):
         return x.sum() * 0.0
-
-    alone = len(sizes) == len(points)  # of its group: then only the diagonal is left out
-
-    def log_sum(part: Tensor, at: Tensor) -> Tensor:
-        logits = log_kernel(part @ points.mT, kernel, tau)
-        if alone:
-            return logits.scatter_(1, at.unsqueeze(1), float("-inf")).logsumexp(dim=1)
-        return logits.masked_fill(groups[at].unsqueeze(1) == groups, float("-inf")).logsumexp(dim=1)
-
-    sums = over_rows(log_sum, chunk_size, len(points), take(points, rows), rows)
-    return (sums - others[rows].to(x.dtype).log()).mean()
-
-
-def log_kernel(cosine: Tensor, kernel: str, tau: float) -> Tensor:
-    """Give log kappa of two unit vectors from their cosine. Kernels themselves vanish in float32 at small tau."""
-    if kernel == "clip":
-        return cosine / tau
-    if kernel == "gaussian":
-        return (cosine - 1.0) / tau**2
-    return -_squared_angle(cosine) / (2.0 * tau**2)
-
-
-def _squared_angle(cosine: Tensor) -> Tensor:
-    """Give arccos(cosine)^2 with a finite gradient everywhere, also at equal and at opposite vectors."""
-    near = cosine > 0.99
-    t = 1.0 - torch.where(near, cosine, torch.ones_like(cosine))
-    series = torch.zeros_like(cosine)
-    for n in (6, 5, 4, 3, 2, 1):  # arccos(1 - t)^2 = 2 sum_n (2 t)^n / (n^2 binomial(2n, n))
-        series = 2.0 * t * (1.0 / (n * n * math.comb(2 * n, n)) + series)
-    angle = torch.where(near, torch.zeros_like(cosine), cosine).clamp(min=-1.0 + 1e-6).arccos()
-    return torch.where(near, 2.0 * series, angle.square())
+    alone = len(sizes) == len(points)  # of its group
+    sums = log_kernel_sums(points, None if alone else groups, kernel, tau, chunk_size)
+    return (take(sums, rows) - take(others, rows).to(x.dtype).log()).mean()
 
 
 def _anchor_distance(vectors: Tensor, present: Tensor, anchor: int, name: str) -> Tensor:
