@@ -120,10 +120,6 @@ class DecoderConfig:
     """Probability of training without any condition (for guidance)."""
     drop_detail: float = 0.2
     """Probability of training on the aligned part of the embedding alone (for prior-free generation)."""
-    imagined: float = 0.4
-    """Probability of training on what the prior imagines of the picture, where a prior was trained."""
-    condition_noise: float = 0.5
-    """Largest length of the noise on what the prior is asked with then (of length 1)."""
     embedding_noise: float = 0.2
     """Largest noise added to the embedding, in units of its standard deviation."""
 
@@ -146,6 +142,8 @@ class DistillConfig:
     """Share of the pairs that are made of the aligned part of the embedding alone."""
     imagined: float = 0.5
     """Share of the pairs that are made of what the prior imagines of a picture, where a prior was trained."""
+    condition_noise: float = 0.5
+    """Largest length of the noise on what the prior is asked with then (of length 1)."""
     embedding_noise: float = 0.2
     """Largest noise added to the embedding, in units of its standard deviation."""
 

@@ -2,9 +2,6 @@
 
 Flow matching from noise to latents, conditioned on the image embedding alone, so that no new modality ever asks for a
 new decoder. Some rows see the aligned part only, some see nothing: for prior-free generation and for guidance.
-
-Others see what the prior imagines of a picture (where a prior is there) in place of its embedding: a mixture of pictures,
-often, and the decoder learns to make a clear one of it.
 """
 
 from __future__ import annotations
@@ -16,7 +13,6 @@ from diffusers import AutoencoderDC
 from torch import Tensor, nn
 
 from train.config import DecoderConfig
-from train.imagined import imagined_views
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
 from train.stage import Stage, run_stage
@@ -51,7 +47,6 @@ class Batches:
         config: How often a row sees what.
         normalizer: Of the run.
         device: Where the batches go.
-        imagined: The same pictures with what the prior made of them, if it was asked.
     """
 
     def __init__(
@@ -60,22 +55,14 @@ class Batches:
         config: DecoderConfig,
         normalizer: EmbeddingNormalizer,
         device: torch.device,
-        imagined: Views | None = None,
     ):
-        self.views, self.config, self.device = views, config, device
-        self.normalizer, self.imagined = normalizer, imagined
+        self.views, self.config, self.normalizer, self.device = views, config, normalizer, device
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the arguments of :class:`FlowLoss`."""
         rows = torch.randint(len(self.views.embeddings), (count,), generator=generator)
         embeddings, latents = self.views.draw(rows, generator)
         assert latents is not None
-        if self.imagined is not None:
-            versions = self.imagined.draw(rows, generator)
-            assert versions[1] is not None
-            replaced = dropped(count, self.config.imagined, generator)
-            embeddings = torch.where(replaced[:, None], versions[0], embeddings)
-            latents = torch.where(replaced[:, None, None, None], versions[1], latents)
         embeddings = self.normalizer.normalize(embeddings)
         strength = self.config.embedding_noise * torch.rand(count, 1, generator=generator)
         embeddings = embeddings + strength * torch.randn(embeddings.shape, generator=generator)
@@ -113,8 +100,7 @@ def train_decoder(stage: Stage[DecoderConfig]) -> None:
         "latent_size": views.latents.shape[3],
     }
     decoder = stage.initial(EmbeddingDecoder, lambda: EmbeddingDecoder(**sizes, **architecture(config)), **sizes)
-    imagined = imagined_views(stage, encoder, normalizer, views, config.loop.seed)
-    batches = Batches(views, config, normalizer, stage.device, imagined)
+    batches = Batches(views, config, normalizer, stage.device)
     held_out_batches = Batches(held_out, config, normalizer, stage.device)
 
     def loss(prepared: nn.Module, step: Step) -> Losses:

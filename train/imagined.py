@@ -1,4 +1,4 @@
-"""What the prior makes of pictures that it sees in part: what a decoder has to make clear pictures of."""
+"""What the prior makes of pictures that it sees in part: what the distilled decoder will be asked to paint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def imagined_views(
     caches = stage.caches()
     concepts = [caches["image"].items[row]["concept"] for row in caches["image"].where(split="train")]
     conditions = Conditions(caches, encoder, normalizer, "train", recipe.prior)
-    noise = recipe.decoder.condition_noise
+    noise = recipe.distill.condition_noise
     return imagine_views(prior, conditions, concepts, views, normalizer, recipe.prior_sampling, noise, seed)
 
 

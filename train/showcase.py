@@ -29,6 +29,8 @@ HELD_OUT = {
     "image": ("image", "test_style", None),
 }
 """Sheet -> modality, split and kind of its rows."""
+UPSAMPLED = 6
+"""Words on the sheet of what the upsampler does."""
 UNKNOWN = 48
 """Words on the sheet of concepts that the model was never taught."""
 
@@ -61,8 +63,18 @@ def draw(
     return draw_grid(labels, columns)
 
 
+def draw_upsampled(pipe: UnCLIPMultimodalPipeline, words: Sequence[str], side: int = 256) -> Image.Image:
+    """Draw pictures of words as they are, enlarged by bicubic interpolation, and below them as the upsampler makes them."""
+    given: dict[str, Any] = {"text": list(words), "seeds": [0] * len(words)}
+    made = [cast(list[Image.Image], pipe(**given, upsample=upsample).images) for upsample in (False, True)]
+    captions = [f"{word}, {how}" for how in ("enlarged", "upsampled") for word in words]
+    return draw_captioned(captions, made[0] + made[1], len(words), side)
+
+
 def main(data: Path, output: Path, checkpoint: str = "pictograms", seeds: int = 6, rows: int = 8) -> None:
     """Write one sheet for words, one each for held-out voices, sounds, sketches and images, and one for held-out concepts.
+
+    One more shows what the upsampler does, if the model has one.
 
     A sheet of what the data does not hold out is not written.
 
@@ -78,6 +90,8 @@ def main(data: Path, output: Path, checkpoint: str = "pictograms", seeds: int = 
     pipe.set_progress_bar_config(disable=True)
     output.mkdir(parents=True, exist_ok=True)
     draw(pipe, WORDS, {"text": list(WORDS)}, seeds).save(output / "words.png", optimize=True)
+    if pipe.upsampler is not None:
+        draw_upsampled(pipe, WORDS[:UPSAMPLED]).save(output / "upsampled.png", optimize=True)
     for name, (modality, split, kind) in HELD_OUT.items():
         chosen = choose_rows(manifest, modality, split, kind, rows)
         if not chosen:

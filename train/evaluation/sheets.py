@@ -64,8 +64,10 @@ def draw_grid(labels: Sequence[str], columns: Sequence[tuple[str, Sequence[Image
     return sheet
 
 
-def draw_captioned(captions: Sequence[str], pictures: Sequence[Image.Image], columns: int = 8) -> Image.Image:
-    """Draw pictures in rows, each with its caption below it.
+def draw_captioned(
+    captions: Sequence[str], pictures: Sequence[Image.Image], columns: int = 8, cell: int = _CELL
+) -> Image.Image:
+    """Draw pictures in rows, ``cell`` pixels a side, each with its caption below it.
 
     Example:
         >>> picture = Image.new("RGB", (64, 64), "red")
@@ -73,14 +75,14 @@ def draw_captioned(captions: Sequence[str], pictures: Sequence[Image.Image], col
         (846, 282)
     """
     rows = -(-len(pictures) // columns)
-    width, height = _CELL + _GAP + 3, _CELL + _BELOW
+    width, height = cell + _GAP + 3, cell + _BELOW
     sheet = Image.new("RGB", (columns * width + _GAP, rows * height + _GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for place, (caption, picture) in enumerate(zip(captions, pictures, strict=True)):
         left, top = _GAP + place % columns * width, _GAP + place // columns * height
-        sheet.paste(picture.convert("RGB").resize((_CELL, _CELL), Image.Resampling.BICUBIC), (left, top))
-        lines = wrap(caption, 17).split("\n")
-        draw.multiline_text((left + _CELL // 2, top + _CELL), "\n".join(lines[:3]), "black", font, "ma", align="center")
+        sheet.paste(picture.convert("RGB").resize((cell, cell), Image.Resampling.BICUBIC), (left, top))
+        lines = wrap(caption, cell // 6 + 1).split("\n")
+        draw.multiline_text((left + cell // 2, top + cell), "\n".join(lines[:3]), "black", font, "ma", align="center")
     return sheet
 
 
