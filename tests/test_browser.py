@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import shutil
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("gradio", reason="the page needs the extra 'demo'")
 pytest.importorskip("playwright", reason="clicking needs the extra 'dev'")
@@ -111,6 +113,13 @@ def test_words_become_pictures_that_differ_by_prompt(page: Any) -> None:
     page.locator("#text textarea").fill("a blue car")
     cars = make(page, 1)
     assert not set(cars) & set(more_apples)
+
+
+def test_pictures_are_made_twice_as_large(page: Any) -> None:
+    page.get_by_role("button", name="More settings").click()
+    page.locator("#upsample input").check()
+    page.locator("#text textarea").fill("a red apple")
+    assert [Image.open(BytesIO(picture)).size for picture in make(page, 2)] == [(256, 256)] * 2
 
 
 def test_a_picture_that_is_chosen_shows_what_it_is_near_to(page: Any) -> None:
