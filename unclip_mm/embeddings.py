@@ -55,9 +55,9 @@ class Embeddings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", check_names(self.modalities))
         _check_tensors(self.vectors, self.present, self.modalities)
-        vectors = self.vectors.masked_fill(~self.present.unsqueeze(-1), 0.0)
-        check_unit(vectors.detach(), self.present, self.modalities)
-        object.__setattr__(self, "vectors", vectors)
+        if not bool(self.present.all()):
+            object.__setattr__(self, "vectors", self.vectors.masked_fill(~self.present.unsqueeze(-1), 0.0))
+        check_unit(self.vectors.detach(), self.present, self.modalities)
 
     @classmethod
     def from_dict(cls, vectors: Mapping[str, Any], present: Mapping[str, Any] | None = None) -> Embeddings:

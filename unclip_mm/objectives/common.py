@@ -29,14 +29,15 @@ class Batch:
         vectors: (B, M, D) float32 or float64, unit norm where present, zero elsewhere.
         present: (B, M) bool.
         modalities: M names.
-        groups: (B,) int64; two rows may be pushed apart if and only if their groups differ. The B x B mask of negatives
-            is never held: it is compared into being where a chunk of it is needed.
+        groups: (B,) int64; two rows may be pushed apart if and only if their groups differ. None: every row is a group
+            of its own. The B x B mask of negatives is never held: it is compared into being where a chunk of it is
+            needed.
     """
 
     vectors: Tensor
     present: Tensor
     modalities: tuple[str, ...]
-    groups: Tensor
+    groups: Tensor | None
 
     def index(self, modality: str) -> int:
         """Give the position of a modality, as an anchor; InputError if there is none of that name."""
@@ -116,12 +117,12 @@ def gather_batch(embeddings: Embeddings, groups: Tensor | None, gather: bool = T
         raise InputError("embeddings: not all values are finite; look for a tower that overflows, or a lower rate")
     if len(embeddings.modalities) < 2:
         raise InputError(f"embeddings: {embeddings.modalities[0]!r} is the only modality; objectives need two or more")
-    if groups is None:
-        groups = torch.arange(len(vectors), device=vectors.device)
     used = present.any(dim=1)
     if int(used.sum()) < 2:
         raise InputError(f"embeddings: {int(used.sum())} rows with a modality; give two or more in a batch")
-    if bool((groups[used] == groups[used][0]).all()):
+    if groups is not None and len(groups.unique()) == len(groups):
+        groups = None
+    if groups is not None and bool((groups[used] == groups[used][0]).all()):
         raise InputError("groups: all rows are of one group, so there are no negatives; mix groups in a batch")
     return Batch(vectors, present, embeddings.modalities, groups)
 

@@ -50,7 +50,7 @@ def search(
     asked: Sequence[Tensor],
     rows: Tensor,
     candidates: Tensor,
-    groups: Tensor,
+    groups: Tensor | None,
     chunk_size: int | None,
     *,
     both_ways: bool = False,
@@ -64,7 +64,7 @@ def search(
         asked: Tensors (N, ...) that describe the rows.
         rows: (N,) int64, ascending positions in the batch.
         candidates: (K,) int64, ascending positions in the batch. Rows that are not among them do not look.
-        groups: (B,) of the whole batch.
+        groups: (B,) of the whole batch; None: every row is a group of its own.
         chunk_size: Rows at a time, see `in_chunks`.
         both_ways: Let every candidate look for itself among the rows, too; the results are the means of both.
         smoothing: Share of the label that is spread evenly over the candidates that count.
@@ -74,27 +74,32 @@ def search(
     Returns:
         Mean cross entropy, and the share that find themselves before all others.
     """
-    distinct = members is None and len(groups.unique()) == len(groups)  # then there is nothing to leave out
+    distinct = members is None and groups is None  # then there is nothing to leave out
     members = candidates.unsqueeze(0) if members is None else members
     own = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
     look = candidates[own] == rows
 
+    def group(positions: Tensor) -> Tensor:
+        return positions if groups is None else groups[positions]
+
     def compare(part: Tensor, own: Tensor, look: Tensor, *asked: Tensor) -> tuple[Tensor, ...]:
         logits, own = logits_of(*asked), own.unsqueeze(1)
-        counted, share = logits, torch.ones_like(logits) if smoothing else None
+        counted, allowed = logits, None
         if not distinct:
-            allowed = (groups[part].unsqueeze(1) != groups[members].unsqueeze(1)).all(dim=0)
+            allowed = (group(part).unsqueeze(1) != group(members).unsqueeze(1)).all(dim=0)
             allowed |= candidates == part.unsqueeze(1)
             logits = logits.masked_fill(~allowed, _NOT_COUNTED)
-            if smoothing:
-                counted, share = counted.masked_fill(~allowed, 0.0), allowed.to(logits.dtype)
+            counted = counted.masked_fill(~allowed, 0.0) if smoothing else counted
         positive = logits.gather(1, own)
         with torch.no_grad():  # where a row does not look, nothing is changed
             others = logits.scatter(1, own, positive.masked_fill(look.unsqueeze(1), _NOT_COUNTED))
         results = [positive.squeeze(1)]
         for dim in (1, 0) if both_ways else (1,):
             results += [logits.logsumexp(dim), others.amax(dim)]
-            results += [counted.sum(dim), share.sum(dim)] if share is not None else []
+            if smoothing:
+                total = counted.sum(dim)
+                count = torch.full_like(total, logits.shape[dim]) if allowed is None else allowed.sum(dim)
+                results += [total, count]
         return tuple(results)
 
     parts = list(zip(*in_chunks(compare, chunk_size, len(candidates), rows, own, look, *asked), strict=True))

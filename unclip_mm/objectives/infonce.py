@@ -99,7 +99,7 @@ class InfoNCE(Contrast):
         return shared
 
     def _search(
-        self, x: Tensor, y: Tensor, x_there: Tensor, y_there: Tensor, groups: Tensor, scale: Tensor
+        self, x: Tensor, y: Tensor, x_there: Tensor, y_there: Tensor, groups: Tensor | None, scale: Tensor
     ) -> tuple[Tensor, Tensor]:
         firsts, seconds = (torch.nonzero(there).flatten() for there in (x_there, y_there))
         asked, candidates = scale * take(x, firsts), take(y, seconds)

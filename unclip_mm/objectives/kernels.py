@@ -38,8 +38,8 @@ def _squared_angle(cosine: Tensor) -> Tensor:
 def log_kernel_sums(points: Tensor, groups: Tensor | None, kernel: str, tau: float, chunk_size: int | None) -> Tensor:
     """Compute log sum_j kappa(x_i, x_j), j over the rows of other groups than i's; -inf where there are none.
 
-    The matrix of the kernel is symmetric, so one strip of it is all that a strip of the gradient needs: no more matrix
-    products than if the whole were kept, which it never is.
+    The matrix of the kernel is symmetric, so one strip of it is all that a strip of the gradient needs: with the strips
+    computed again, no more matrix products than if autograd had kept the whole.
 
     Args:
         points: (N, D) unit vectors.
@@ -61,34 +61,45 @@ def log_kernel_sums(points: Tensor, groups: Tensor | None, kernel: str, tau: flo
 class _LogKernelSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int) -> Tensor:
-        strips = range(0, len(points), size)
-        sums = [
-            _others(log_kernel(points[start : start + size] @ points.mT, kernel, tau), groups, start).logsumexp(dim=1)
-            for start in strips
-        ]
-        ctx.save_for_backward(points, groups, torch.cat(sums))
+        sums, cosine = [], None
+        for start in range(0, len(points), size):
+            cosine = points[start : start + size] @ points.mT
+            logs = log_kernel(cosine, kernel, tau)
+            sums.append(_others(logs, groups, start).logsumexp(dim=1))
         ctx.kernel, ctx.tau, ctx.size = kernel, tau, size
+        # A matrix that is a single strip is small enough to be kept.
+        ctx.save_for_backward(points, groups, torch.cat(sums), cosine if len(sums) == 1 else None)
         return torch.cat(sums)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        points, groups, sums = ctx.saved_tensors
+        points, groups, sums, kept = ctx.saved_tensors
         [of_sums] = gradients
         sums = sums.masked_fill(sums.isinf(), 0.0)
         asked = []
         for start in range(0, len(points), ctx.size):
             rows = slice(start, start + ctx.size)
-            cosine = points[rows] @ points.mT
-            with torch.enable_grad():
-                logs = log_kernel(cosine.requires_grad_(), ctx.kernel, ctx.tau)
-            others = _others(logs.detach().clone(), groups, start)
+            cosine = points[rows] @ points.mT if kept is None else kept
+            others = _others(log_kernel(cosine, ctx.kernel, ctx.tau), groups, start)
             # what row i asks of its pairs, and what the other rows ask of row i
             weights = (others - sums[rows, None]).exp_().mul_(of_sums[rows, None])
-            weights += others.sub_(sums).exp_().mul_(of_sums)
-            [slopes] = torch.autograd.grad(logs, cosine, weights)
-            asked.append(slopes @ points)
+            if kept is None:
+                weights += others.sub_(sums).exp_().mul_(of_sums)
+            else:
+                weights = weights + weights.mT
+            asked.append(_through_kernel(weights, cosine, ctx.kernel, ctx.tau) @ points)
         return torch.cat(asked), None, None, None, None
+
+
+def _through_kernel(weights: Tensor, cosine: Tensor, kernel: str, tau: float) -> Tensor:
+    """Multiply weights by the slope of log kappa at each cosine; in place where it is the same everywhere."""
+    if kernel != "geodesic":
+        return weights.mul_(1.0 / tau if kernel == "clip" else 1.0 / tau**2)
+    with torch.enable_grad():
+        cosine = cosine.detach().requires_grad_()
+        [slopes] = torch.autograd.grad(log_kernel(cosine, kernel, tau), cosine, weights)
+    return slopes
 
 
 def _others(strip: Tensor, groups: Tensor | None, start: int) -> Tensor:

@@ -9,7 +9,7 @@ from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import check_chunk_size
 from unclip_mm.objectives.common import Batch, Objective, check_choice, check_number
 from unclip_mm.objectives.kernels import log_kernel_sums
-from unclip_mm.objectives.spectrum import spectrum
+from unclip_mm.objectives.spectrum import Spectrum, spectrum
 
 __all__ = ["PMRL"]
 
@@ -90,46 +90,41 @@ class PMRL(Objective):
         """Compute alignment and repulsion over the rows that have a modality."""
         used = batch.present.any(dim=1)
         vectors, present, groups = batch.vectors, batch.present, batch.groups
-        order = sorted(range(len(batch.modalities)), key=lambda m: batch.modalities[m])  # where signs are a tie
-        if not self.reference and order != list(range(len(order))):
-            columns, there = vectors.unbind(dim=1), present.unbind(dim=1)
-            vectors, present = (torch.stack([part[m] for m in order], dim=1) for part in (columns, there))
         tuples = batch.tuples()[used]
         if not bool(used.all()):
-            vectors, present, groups = vectors[used], present[used], groups[used]
-        values, absent, directions = (self._released if self.reference else self._decompose)(vectors, present)
+            vectors, present = vectors[used], present[used]
+            groups = None if groups is None else groups[used]
+        if self.reference:
+            rows = self._released(vectors, present)
+        else:
+            order = sorted(range(len(batch.modalities)), key=lambda m: batch.modalities[m])
+            rows = spectrum(vectors, present, self.direction == "exact", order)
         with torch.no_grad():
             count = present.sum(dim=1)[tuples]
             total = vectors.sum(dim=1).square().sum(dim=-1)[tuples]
             cosine = ((total - count) / (count * (count - 1))).mean()
-            share = (values[tuples, -1].square() / count).mean()
+            share = (rows.values[tuples, -1].square() / count).mean()
         return {
-            "alignment_loss": self._alignment(values, absent, tuples),
-            "regularisation_loss": self.lambda_reg * self._repulsion(directions, groups),
+            "alignment_loss": self._alignment(rows, tuples),
+            "regularisation_loss": self.lambda_reg * self._repulsion(rows.direction, groups),
             "leading_share": share,
             "pairwise_cosine": cosine,
         }
 
-    def _decompose(self, vectors: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the singular values (B, M), ascending, which of them are of absent modalities, and the directions."""
-        rows = spectrum(vectors, present, exact=self.direction == "exact")
-        return rows.values, rows.absent, rows.direction
-
-    def _released(self, vectors: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the same as `_decompose`, as the released code computes it."""
+    def _released(self, vectors: Tensor, present: Tensor) -> Spectrum:
+        """Decompose each row as the released code does."""
         if not bool(present.all()):
             raise InputError(
                 "embeddings: a modality is missing, which the released code cannot mask; reference=False can"
             )
         left, values, _ = torch.linalg.svd(vectors.mT, full_matrices=True)
-        return values.flip(-1), ~present, left[..., 0]
+        return Spectrum(values.flip(-1), ~present, left[..., 0])
 
-    def _alignment(self, values: Tensor, absent: Tensor, tuples: Tensor) -> Tensor:
-        logits = (values / self.tau1).masked_fill(absent, float("-inf"))[tuples]
+    def _alignment(self, rows: Spectrum, tuples: Tensor) -> Tensor:
+        logits = (rows.values / self.tau1).masked_fill(rows.absent, float("-inf"))[tuples]
         return (logits.logsumexp(dim=-1) - logits[:, -1]).mean()
 
-    def _repulsion(self, directions: Tensor, groups: Tensor) -> Tensor:
-        distinct = len(groups.unique()) == len(groups)
-        others = log_kernel_sums(directions, None if distinct else groups, "clip", self.tau2, self.chunk_size)
+    def _repulsion(self, directions: Tensor, groups: Tensor | None) -> Tensor:
+        others = log_kernel_sums(directions, groups, "clip", self.tau2, self.chunk_size)
         own = others.new_tensor(1.0 / self.tau2)
         return (torch.logaddexp(others, own) - own).mean()

@@ -7,6 +7,7 @@ run: it divides by differences of eigenvalues and turns to NaN when two of them 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ class Spectrum:
         return root(self.values.square().masked_fill(self.absent, 1.0).prod(dim=-1))
 
 
-def spectrum(vectors: Tensor, present: Tensor, exact: bool = True) -> Spectrum:
+def spectrum(vectors: Tensor, present: Tensor, exact: bool = True, order: Sequence[int] | None = None) -> Spectrum:
     """Decompose each row.
 
     Args:
@@ -47,6 +48,7 @@ def spectrum(vectors: Tensor, present: Tensor, exact: bool = True) -> Spectrum:
         present: (B, M) bool. A row without any has values and a direction of zeros.
         exact: carry the gradient of the direction through the mixing weights q as well, which grows as
             1 / (lambda_1 - lambda_j); otherwise q counts as a constant. The values are the same.
+        order: the modalities as they come first where the sign of a direction is open; None: as they stand.
     """
     missing = ~present
     with torch.no_grad():
@@ -55,7 +57,8 @@ def spectrum(vectors: Tensor, present: Tensor, exact: bool = True) -> Spectrum:
         eigenvalues, axes = torch.linalg.eigh(gram)
         leading = axes[..., -1]
         cosine = (gram @ leading.unsqueeze(-1)).squeeze(-1) / eigenvalues[:, -1:].clamp(min=_SMALLEST).sqrt()
-        first = cosine.gather(1, present.long().argmax(dim=1, keepdim=True))
+        order = range(vectors.shape[1]) if order is None else order
+        first = cosine[:, order].gather(1, present[:, order].long().argmax(dim=1, keepdim=True))
         mean = cosine.sum(dim=1, keepdim=True)
         leading *= torch.where(torch.where(mean.abs() > 1e-3, mean, first) < 0, -1.0, 1.0)
         gaps = eigenvalues[:, -1:] - eigenvalues if exact else torch.zeros_like(eigenvalues)
@@ -84,15 +87,18 @@ class _Rebuild(torch.autograd.Function):
         sides, values, axes, gaps = ctx.saved_tensors
         of_values, of_direction = gradients
         lengths = values.clamp(min=_SMALLEST)
-        asked = sides * (of_values / lengths).unsqueeze(-1)
-        length, leading = lengths[:, -1:], sides[:, -1]
-        along = (leading * of_direction).sum(dim=-1, keepdim=True) / length.square()
-        across = (of_direction - along * leading) / length * (values[:, -1:] > 0)
+        # A row without any modality has no direction, and asks for nothing.
+        inverse = torch.where(values[:, -1:] > 0, 1.0 / lengths[:, -1:], 0.0)
+        along = (sides @ of_direction.unsqueeze(-1)).squeeze(-1) * inverse
         floor = torch.finfo(gaps.dtype).eps  # squared: keeps the gradient finite when two eigenvalues are equal
-        turn = (sides @ across.unsqueeze(-1)) * (gaps / (gaps.square() + floor)).unsqueeze(-1)
-        asked += turn * leading.unsqueeze(1)
-        asked[:, -1] += across + (turn * sides).sum(dim=1)
-        return axes @ asked, None, None
+        turn = along * gaps / (gaps.square() + floor)
+        # All that is asked of Z, but for the direction's own, is a mixture of the w_j.
+        mixture = torch.diag_embed(of_values / lengths)
+        mixture[:, :, -1] += turn
+        mixture[:, -1] += turn
+        mixture[:, -1, -1] -= along[:, -1] * inverse[:, 0].square()
+        own = (axes[..., -1] * inverse).unsqueeze(-1) * of_direction.unsqueeze(1)
+        return torch.baddbmm(own, axes @ mixture, sides), None, None
 
 
 def root(square: Tensor) -> Tensor:

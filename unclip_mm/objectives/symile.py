@@ -75,7 +75,9 @@ class Symile(Contrast):
             "scale": scale,
         }
 
-    def _ask(self, vectors: Tensor, m: int, rows: Tensor, groups: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    def _ask(
+        self, vectors: Tensor, m: int, rows: Tensor, groups: Tensor | None, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
         asked, others = scale * vectors[:, m], [n for n in range(vectors.shape[1]) if n != m]
         shifts = [position if self.shuffle else 0 for position in range(len(others))]
         own = (asked * vectors[:, others].prod(dim=1)).sum(dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -144,14 +145,14 @@ def _held(vectors: Tensor, anchor: int) -> Tensor:
 
 
 def uniformity(
-    x: Tensor, present: Tensor, groups: Tensor, kernel: str, tau: float, chunk_size: int | None = None
+    x: Tensor, present: Tensor, groups: Tensor | None, kernel: str, tau: float, chunk_size: int | None = None
 ) -> Tensor:
     """Compute U of one modality: mean_i log mean_j kappa(x_i, x_j), j over the present rows of other groups than i's.
 
     Args:
         x: (B, D) unit vectors.
         present: (B,) bool.
-        groups: (B,) int64.
+        groups: (B,) int64; None: every row is a group of its own.
         kernel: name of the kernel.
         tau: its width.
         chunk_size: rows compared at a time; None: what suits the device.
@@ -160,14 +161,16 @@ def uniformity(
         scalar; 0 if no row has a negative.
     """
     there = torch.nonzero(present).flatten()
-    points, groups = take(x, there), take(groups, there)
+    points = take(x, there)
+    if groups is None and len(there) > 1:
+        return log_kernel_sums(points, None, kernel, tau, chunk_size).mean() - math.log(len(there) - 1)
+    groups = there if groups is None else take(groups, there)
     _, group, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
     others = len(there) - sizes[group]
     rows = torch.nonzero(others > 0).flatten()
     if not len(rows):
         return x.sum() * 0.0
-    alone = len(sizes) == len(points)  # of its group
-    sums = log_kernel_sums(points, None if alone else groups, kernel, tau, chunk_size)
+    sums = log_kernel_sums(points, groups, kernel, tau, chunk_size)
     return (take(sums, rows) - take(others, rows).to(x.dtype).log()).mean()
 
 
@@ -178,5 +181,10 @@ def _anchor_distance(vectors: Tensor, present: Tensor, anchor: int, name: str) -
     if not bool(pairs.any()):
         wanted = f"the anchor {name!r} and another modality"
         raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
-    distances = (vectors - vectors[:, anchor : anchor + 1]).square().sum(dim=-1)
-    return (distances * pairs).sum() / pairs.sum()
+    columns = vectors.unbind(dim=1)
+    distances = [
+        ((column - columns[anchor]).square().sum(dim=-1) * pairs[:, m]).sum()
+        for m, column in enumerate(columns)
+        if m != anchor
+    ]
+    return torch.stack(distances).sum() / pairs.sum()
