@@ -284,6 +284,7 @@ def main(
         pictures: A condition of generation and way of making them.
     """
     pipe = load_pipeline(checkpoint, "cpu")
+    pipe.register_to_config(recall={})  # the objectives are to align voices with pictures, not the memory of the model
     manifest = read_manifest(data)
     judge, gallery = open_judge(data, archives, images(manifest), pipe.config.image_size)
     caches = frozen_features(run, pipe.encoder, output / "features")

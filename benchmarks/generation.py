@@ -46,6 +46,9 @@ def main(checkpoint: str = "pictograms", repeats: int = 9) -> None:
     print(f"  of which encoding the text      {encode:7.3f} s")
     direct = median_seconds(lambda: pipe(text="a red apple", seeds=0, use_prior=False), repeats)
     print(f"one picture, without the prior    {direct:7.3f} s   ratio {one / direct:5.2f}")
+    if pipe.upsampler is not None:
+        large = median_seconds(lambda: pipe(text="a red apple", seeds=0, upsample=True), repeats)
+        print(f"one picture, upsampled            {large:7.3f} s   ratio {large / one:5.2f}")
     for steps in (4, 8, 25, 50):
         timed = median_seconds(lambda n=steps: pipe(text="a red apple", seeds=0, num_inference_steps=n), repeats)
         print(f"one picture, {steps:2d} decoder steps     {timed:7.3f} s   ratio {timed / one:5.2f}")

@@ -186,11 +186,10 @@ class Studio:
         """Compare the modalities of one prompt: cosine as encoded, and once each is moved to where images lie."""
         with self._lock:
             embeddings = self.pipeline.encode(**prompt.media)
-            normalizer = self.pipeline.normalizer
-            moved = {name: normalizer.to_image(embeddings[name], name)[0] for name in embeddings.modalities}
-        names = list(moved)
+            moved = self.pipeline.normalizer.moved(embeddings)
+        names = embeddings.modalities
         return {
-            (a, b): (float(embeddings[a][0] @ embeddings[b][0]), float(moved[a] @ moved[b]))
+            (a, b): (float(embeddings[a][0] @ embeddings[b][0]), float(moved[a][0] @ moved[b][0]))
             for i, a in enumerate(names)
             for b in names[i + 1 :]
         }

@@ -22,7 +22,7 @@ GROUPS: list[set[str]] = [
     {"checkpoints", "diffusion", "distributed", "vectors"},
     {"embeddings"},
     {"inputs"},
-    {"png", "normalizer"},
+    {"png", "normalizer", "memory"},
     {"data", "diagnostics", "metrics", "objectives"},
     {"towers"},
     {"processing"},

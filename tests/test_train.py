@@ -73,6 +73,9 @@ def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None
     assert pipe(text="a red circle", seeds=0).images[0].size == (64, 64)
     taught = (tiny_run / "pipeline" / "vocabulary.txt").read_text().splitlines()
     assert "black circle" in taught and taught == sorted(set(taught))
+    meant = pipe.normalizer.moved(pipe.encode(text=taught))["text"]
+    remembered = torch.nn.functional.normalize(pipe.memory.captions.float(), dim=-1)
+    assert float((remembered * meant).sum(dim=-1).min()) > 0.999
     for stage in STAGES:
         logged = losses(tiny_run, stage)
         assert sorted(logged) == [1, 2, 3, 4, 5, 6]
@@ -87,9 +90,13 @@ def test_an_upsampler_joins_where_there_are_larger_pictures(tiny_run: Path, tmp_
     for size, wrong in ((64, "no picture to train on has 128 pixels a side"), (128, None)):
         world = tmp_path / f"world-{size}"
         make_synthetic_world(world, image_size=size, variations=1)
+        rows = world / "metadata.jsonl"
+        rows.write_text(rows.read_text(encoding="utf-8").replace("red ", "crimson "), encoding="utf-8")
         arguments = command("embed", tmp_path, "--data", str(world), "--modalities", "large")
         done = subprocess.run(arguments, capture_output=True, text=True, check=False)
         assert (wrong in done.stderr) if wrong else done.returncode == 0, done.stderr
+    for file in (tiny_run / "export" / "processor").rglob("*.json"):  # the run reads its captions as before
+        assert (tmp_path / file.relative_to(tiny_run)).read_bytes() == file.read_bytes()
     train("upsampler", tmp_path, "--loop.steps", "6", "--loop.log-every", "1", "--loop.validate-every", "3")
     assert all("pixel_loss" in values for values in losses(tmp_path, "upsampler").values())
     pipe = assemble("tiny", tmp_path)
@@ -101,6 +108,7 @@ def test_an_upsampler_joins_where_there_are_larger_pictures(tiny_run: Path, tmp_
 def test_without_a_renderer_the_autoencoder_makes_the_pictures(tiny_run: Path, tmp_path: Path) -> None:
     from train.assemble import assemble
 
+    (tmp_path / "cache").symlink_to(tiny_run / "cache")
     shutil.copytree(tiny_run / "export", tmp_path / "export", ignore=shutil.ignore_patterns("renderer", "prior"))
     pipe = assemble("tiny", tmp_path)
     assert pipe.config.image_size == 32 and pipe.prior is None

@@ -55,6 +55,7 @@ def test_training_captions_mean_what_they_meant(tmp_path: Path) -> None:
     torch.testing.assert_close(states[0], states[1])
     assert spelled[0] == [["the", "mangos", "oslo"], ["baked", "plume"], ["dresden"]]
     assert spelled[1] == [["the", "mangos", "oslo"], ["bake", "##d", "plume"], ["[UNK]"]]
+    assert BertTokenizerFast.from_pretrained(small).model_max_length == model.config.max_position_embeddings == 128
     assert BertTokenizerFast.from_pretrained(small).vocab_size == model.config.vocab_size < len(tokens)
 
 

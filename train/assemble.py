@@ -11,6 +11,7 @@ import tyro
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 
 from train.command import one_line_errors
+from train.normalizer import embed_all
 from train.prior import prior_scheduler
 from train.stage import default_run, final_decoder, find_recipe
 from unclip_mm.checkpoints import VOCABULARY
@@ -18,6 +19,7 @@ from unclip_mm.data.cache import ModalityCache
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.errors import CheckpointError
+from unclip_mm.memory import CaptionMemory
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.pipeline import UnCLIPMultimodalPipeline
 from unclip_mm.prior import MultimodalPrior
@@ -41,36 +43,59 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
     enlarged = export / "upsampler"
     upsampler = Upsampler.from_pretrained(enlarged) if enlarged.is_dir() else None
     rendered = (export / "renderer").is_dir()
+    encoder = MultimodalEncoder.from_pretrained(export / "encoder").eval()
+    normalizer = EmbeddingNormalizer.from_pretrained(export / "normalizer")
     decoder, sampling = final_decoder(chosen, run)
     defaults: dict[str, Any] = {**chosen.prior_sampling, **sampling}
     return UnCLIPMultimodalPipeline(
         processor=MultimodalProcessor.from_pretrained(export / "processor"),
-        encoder=MultimodalEncoder.from_pretrained(export / "encoder"),
-        normalizer=EmbeddingNormalizer.from_pretrained(export / "normalizer"),
+        encoder=encoder,
+        normalizer=normalizer,
         decoder=EmbeddingDecoder.from_pretrained(decoder),
         scheduler=FlowMatchEulerDiscreteScheduler(),
         autoencoder=AutoencoderDC.from_pretrained(export / ("renderer" if rendered else "autoencoder")),
         prior=prior,
         upsampler=upsampler,
+        memory=memorise(run, encoder, normalizer) if chosen.recall else None,
         prior_scheduler=None if prior is None else prior_scheduler(),
         image_size=chosen.renderer.picture_size if rendered else chosen.image_size,
         trust=chosen.trust,
+        recall=chosen.recall,
         **defaults,
     )
 
 
-def vocabulary(run: Path) -> list[str]:
-    """List one caption, the shortest, of every concept that was trained on with pictures; empty without texts."""
+def vocabulary(run: Path) -> dict[str, int]:
+    """Give one caption, the shortest, of every concept that was trained on with pictures, and its row in the cache.
+
+    Sorted by the captions; empty without texts.
+    """
     if not all((run / "cache" / f"{modality}.json").is_file() for modality in ("text", "image")):
-        return []
+        return {}
     texts, pictures = (ModalityCache.load(run / "cache", modality) for modality in ("text", "image"))
     drawn = {pictures.items[row]["concept"] for row in pictures.where(split="train")}
-    shortest: dict[str, str] = {}
+    shortest: dict[str, int] = {}
     for row in texts.where(split="train"):
         concept, caption = texts.items[row]["concept"], texts.items[row]["text"]
-        if concept in drawn and len(caption) < len(shortest.get(concept, caption + " ")):
-            shortest[concept] = caption
-    return sorted(set(shortest.values()))
+        if concept in drawn and (concept not in shortest or len(caption) < len(texts.items[shortest[concept]]["text"])):
+            shortest[concept] = row
+    return dict(sorted((texts.items[row]["text"], row) for row in shortest.values()))
+
+
+def memorise(run: Path, encoder: MultimodalEncoder, normalizer: EmbeddingNormalizer) -> CaptionMemory:
+    """Embed the vocabulary of a run, where images lie.
+
+    Raises:
+        CheckpointError: There is no vocabulary.
+    """
+    rows = list(vocabulary(run).values())
+    if not rows:
+        raise CheckpointError(
+            f"{run / 'cache'}: no captions of pictures, which the recipe's recall looks things up in; "
+            "run train.embed first, or leave recall out"
+        )
+    embedded = embed_all(encoder, ModalityCache.load(run / "cache", "text"), "text", rows)
+    return CaptionMemory.of(normalizer.to_image(embedded, "text"))
 
 
 def forget_paths(folder: Path) -> None:

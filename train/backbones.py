@@ -7,6 +7,7 @@ tokens of English words.
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 from collections.abc import Collection, Iterable, Iterator
@@ -24,6 +25,8 @@ from train.vocabulary import choose_tokens
 from unclip_mm.data.manifest import read_manifest
 
 WINDOW_SECONDS = 3
+MAX_TOKENS = 128
+"""Of a text: captions are short."""
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
@@ -94,7 +97,7 @@ def convert_whisper(model: bytes, output: Path) -> None:
 
 
 def convert_minilm(folder: Path, output: Path, dictionary: Collection[str], captions: Iterable[str]) -> None:
-    """Write MiniLM-L6 and its tokenizer, without the pooler and with a part of the tokens.
+    """Write MiniLM-L6 and its tokenizer, without the pooler and with a part of the tokens and of the positions.
 
     Args:
         folder: The whole model.
@@ -110,10 +113,21 @@ def convert_minilm(folder: Path, output: Path, dictionary: Collection[str], capt
     table = model.embeddings.word_embeddings.weight.data[kept]
     model.resize_token_embeddings(len(kept))
     model.embeddings.word_embeddings.weight.data.copy_(table)
-    model.save_pretrained(output)
+    _shortened(model, MAX_TOKENS).save_pretrained(output)
     (output / "vocab.txt").write_text("".join(vocabulary[i] + "\n" for i in kept), encoding="utf-8")
-    tokenizer = BertTokenizerFast(str(output / "vocab.txt"), do_lower_case=True, model_max_length=512)
+    tokenizer = BertTokenizerFast(str(output / "vocab.txt"), do_lower_case=True, model_max_length=MAX_TOKENS)
     tokenizer.save_pretrained(output)
+
+
+def _shortened(model: BertModel, positions: int) -> BertModel:
+    """Return the same model for texts of at most so many tokens."""
+    table = "embeddings.position_embeddings.weight"
+    state = model.state_dict()
+    config = copy.deepcopy(model.config)
+    config.max_position_embeddings = positions
+    short = BertModel(config, add_pooling_layer=False)
+    short.load_state_dict(state | {table: state[table][:positions].clone()})
+    return short
 
 
 def read_dictionary(package: Path) -> set[str]:

@@ -225,3 +225,5 @@ class Recipe:
     """The pipeline's defaults for the prior: prior_steps, prior_guidance_scale."""
     trust: dict[str, float] = field(default_factory=dict)
     """Modality -> the cosine of something new to what it means that the prior is told to expect; 1 if not named."""
+    recall: dict[str, float] = field(default_factory=dict)
+    """Modality -> the temperature at which it is looked up among the captions, see CaptionMemory; not, if not named."""

@@ -156,9 +156,12 @@ def main(
     manifest = read_manifest(data or Path("data") / chosen.data)
     parts = (*chosen.encoder.towers, PICTURES)
     wanted = modalities or tuple(part for part in parts if not (folder / f"{part}.safetensors").is_file())
-    encoder = build_encoder(chosen.encoder.dim, chosen.encoder.towers).eval()
-    processor = build_processor(chosen, [text for row in manifest.rows if row.split == "train" for text in row.text])
-    processor.save_pretrained(folder.parent / "export" / "processor")
+    saved = folder.parent / "export" / "processor"
+    # A folder of larger pictures has other captions: what reads the run's captions stays as it is.
+    if set(wanted) - {PICTURES, LARGE} or not saved.is_dir():
+        encoder = build_encoder(chosen.encoder.dim, chosen.encoder.towers).eval()
+        processor = build_processor(chosen, [t for row in manifest.rows if row.split == "train" for t in row.text])
+        processor.save_pretrained(saved)
     for modality in wanted:
         if modality in (PICTURES, LARGE):
             large = modality == LARGE

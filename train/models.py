@@ -36,7 +36,8 @@ def _processor(name: str, options: dict[str, Any], captions: Iterable[str]) -> P
     backbone: Any = options.get("backbone")
     if kind == "text":
         if isinstance(backbone, str):
-            return TextProcessor(AutoTokenizer.from_pretrained(backbone))
+            tokenizer = AutoTokenizer.from_pretrained(backbone)
+            return TextProcessor(tokenizer, min(256, tokenizer.model_max_length))
         return TextProcessor(train_tokenizer(captions, backbone["vocab_size"]), backbone["max_position_embeddings"])
     if kind == "audio":
         if isinstance(backbone, str):

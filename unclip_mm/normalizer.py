@@ -64,6 +64,12 @@ class EmbeddingNormalizer(ModelMixin, ConfigMixin):
         shift = self.mean[:aligned_dim] / aligned_dim**0.5 - self.modality_means[self.config.modalities.index(modality)]
         return F.normalize(vectors + shift, dim=-1)
 
+    def moved(self, embeddings: Embeddings) -> Embeddings:
+        """Move every modality to where images lie."""
+        moved = {name: self.to_image(embeddings[name], name) for name in embeddings.modalities}
+        present = {name: embeddings.present[:, column] for column, name in enumerate(embeddings.modalities)}
+        return Embeddings.from_dict(moved, present)
+
     def condition(self, embeddings: Embeddings, weights: Mapping[str, float] | None = None) -> Tensor:
         """Average the modalities of each row, each moved to where images lie: unit vectors (B, D).
 
@@ -74,9 +80,7 @@ class EmbeddingNormalizer(ModelMixin, ConfigMixin):
         Raises:
             InputError: A row has nothing to average.
         """
-        moved = {name: self.to_image(embeddings[name], name) for name in embeddings.modalities}
-        present = {name: embeddings.present[:, column] for column, name in enumerate(embeddings.modalities)}
-        return Embeddings.from_dict(moved, present).mix(weights)
+        return self.moved(embeddings).mix(weights)
 
     def aligned_to_embedding(self, vectors: Tensor) -> Tensor:
         """Turn aligned unit vectors (B, D) into standardised image embeddings (B, E) whose detail is unknown (zero)."""

@@ -22,6 +22,7 @@ from unclip_mm.diffusion import noise_by_seed
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.errors import InputError
+from unclip_mm.memory import CaptionMemory
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.prior import MultimodalPrior
 from unclip_mm.processing import MultimodalProcessor
@@ -67,6 +68,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         prior: Embeddings to an image embedding; None for a model that only works prior-free.
         prior_scheduler: Its noise schedule.
         upsampler: Pictures to such of twice the size; None for a model that has none.
+        memory: The captions it was taught; None for a model without one.
         decoder: Image embedding to latents.
         scheduler: Its flow-matching schedule.
         autoencoder: Latents to pixels.
@@ -74,6 +76,8 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         image_size: Side of the pictures in pixels.
         trust: Modality -> the cosine of something new to what it means that the prior is told to expect, in (0, 1]; 1
             where a modality is not named.
+        recall: Modality -> temperature at which the memory finds the captions that it means before the prior is asked;
+            modalities that are not named are taken as they are.
 
     Example:
         >>> from unclip_mm import UnCLIPMultimodalPipeline
@@ -85,7 +89,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "encoder->prior->decoder->autoencoder->upsampler"
-    _optional_components = ["prior", "prior_scheduler", "upsampler"]
+    _optional_components = ["prior", "prior_scheduler", "upsampler", "memory"]
 
     def __init__(
         self,
@@ -98,12 +102,14 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         prior: MultimodalPrior | None = None,
         prior_scheduler: DDIMScheduler | None = None,
         upsampler: Upsampler | None = None,
+        memory: CaptionMemory | None = None,
         num_inference_steps: int = 8,
         prior_steps: int = 10,
         guidance_scale: float = 1.5,
         prior_guidance_scale: float = 1.5,
         image_size: int = 64,
         trust: Mapping[str, float] | None = None,
+        recall: Mapping[str, float] | None = None,
     ):
         super().__init__()
         self.register_modules(
@@ -116,6 +122,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             prior=prior,
             prior_scheduler=prior_scheduler,
             upsampler=upsampler,
+            memory=memory,
         )
         self.register_to_config(
             num_inference_steps=num_inference_steps,
@@ -124,6 +131,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             prior_guidance_scale=prior_guidance_scale,
             image_size=image_size,
             trust=dict(trust or {}),
+            recall=dict(recall or {}),
         )
 
     @classmethod
@@ -322,14 +330,16 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                 assert whole is not None
                 embedded, away = whole[part], None
             else:
-                rows_now = condition.rows(part)
-                away = None if negative is None else self.normalizer.condition(_spread(negative, part))
+                rows_now, away = condition.rows(part), None
+                against_now = None if negative is None else _spread(negative, part)
                 if aligned_only:
                     embedded = self.normalizer.aligned_to_embedding(self.normalizer.condition(rows_now, chosen_weights))
-                    away = None if away is None else self.normalizer.aligned_to_embedding(away)
+                    if against_now is not None:
+                        away = self.normalizer.aligned_to_embedding(self.normalizer.condition(against_now))
                 else:
                     asked = self._asked(rows_now, chosen_weights)
-                    embedded, away = self._ask_prior(asked, part_seeds, prior_steps, prior_scale, away), None
+                    led_from = None if against_now is None else self._meant(against_now, None)
+                    embedded = self._ask_prior(asked, part_seeds, prior_steps, prior_scale, led_from)
             pixels = self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end)
             if upsample:
                 pixels = self.upsampler(pixels, embedded.to(pixels.dtype))
@@ -359,12 +369,19 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
 
     def _asked(self, condition: Embeddings, weights: Mapping[str, float] | None) -> Tensor:
         """Return what the prior is asked with (B, D): the direction of the mean, as long as it is to be trusted."""
-        direction = self.normalizer.condition(condition, weights)
+        direction = self._meant(condition, weights)
         named = dict.fromkeys(condition.modalities, 1.0) if weights is None else weights
         shares = torch.tensor([named.get(name, 0.0) for name in condition.modalities], device=self.device)
         trust = torch.tensor([self.config.trust.get(name, 1.0) for name in condition.modalities], device=self.device)
         shares = shares * condition.present
         return direction * (shares * trust).sum(dim=1, keepdim=True) / shares.sum(dim=1, keepdim=True)
+
+    def _meant(self, condition: Embeddings, weights: Mapping[str, float] | None) -> Tensor:
+        """Return the unit vectors (B, D) of what rows mean: the mean of what they consist of, where images lie."""
+        moved = self.normalizer.moved(condition)
+        if self.memory is not None:
+            moved = self.memory.recall_each(moved, self.config.recall)
+        return moved.mix(weights)
 
     def _ask_prior(self, asked: Tensor, seeds: Sequence[int], steps: int, scale: float, away: Tensor | None) -> Tensor:
         """Sample standardised image embeddings (B, E)."""

@@ -120,4 +120,5 @@ TINY = Recipe(
         views=1,
     ),
     prior_sampling={"prior_steps": 8, "prior_guidance_scale": 1.5},
+    recall={"audio": 0.1},
 )

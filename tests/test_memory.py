@@ -1,0 +1,113 @@
+"""What a model remembers of its captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from train.assemble import memorise
+from unclip_mm import UnCLIPMultimodalPipeline
+from unclip_mm.embeddings import Embeddings
+from unclip_mm.errors import CheckpointError, InputError
+from unclip_mm.memory import CaptionMemory
+
+DIM = 32
+VOICE = (16_000, np.sin(np.arange(9600) / 6).astype(np.float32))
+
+
+def unit(rows: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(rows, DIM, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@pytest.fixture(scope="module")
+def captions() -> torch.Tensor:
+    return unit(50)
+
+
+@pytest.fixture(scope="module")
+def memory(captions: torch.Tensor) -> CaptionMemory:
+    return CaptionMemory.of(captions)
+
+
+@pytest.fixture
+def pipe(pipeline_folder: Path) -> UnCLIPMultimodalPipeline:
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_what_is_near_a_caption_becomes_it(memory: CaptionMemory, captions: torch.Tensor) -> None:
+    heard = F.normalize(captions + 0.3 * unit(50, 1), dim=-1)
+    recalled = memory.recall(heard, 0.005)
+    assert float((recalled * captions).sum(dim=-1).min()) > 0.999
+    assert float((heard * captions).sum(dim=-1).max()) < 0.999
+
+
+def test_the_temperature_is_how_widely_it_looks(memory: CaptionMemory, captions: torch.Tensor) -> None:
+    far = memory.recall(unit(4, 2), 1e4)
+    torch.testing.assert_close(far, F.normalize(captions.mean(dim=0), dim=0).expand(4, -1), atol=0.02, rtol=0)
+    middle = memory.recall(unit(4, 2), 0.1)
+    attention = (unit(4, 2) @ captions.mT / 0.1).softmax(dim=-1)
+    torch.testing.assert_close(middle, F.normalize(attention @ captions, dim=-1), atol=0.02, rtol=0)
+    torch.testing.assert_close(middle.norm(dim=-1), torch.ones(4))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_a_temperature_is_greater_than_zero(memory: CaptionMemory, temperature: float) -> None:
+    with pytest.raises(InputError, match="recall: a temperature of"):
+        memory.recall(unit(2), temperature)
+
+
+def test_there_is_no_memory_without_captions(pipe: UnCLIPMultimodalPipeline, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no captions of pictures"):
+        memorise(tmp_path, pipe.encoder, pipe.normalizer)
+
+
+def test_only_what_has_a_temperature_is_recalled(memory: CaptionMemory) -> None:
+    present = {"audio": torch.tensor([True, False, True])}
+    given = Embeddings.from_dict({"text": unit(3, 3), "audio": unit(3, 4)}, present)
+    recalled = memory.recall_each(given, {"audio": 0.05, "smell": 0.05})
+    assert torch.equal(recalled.present, given.present) and recalled.modalities == given.modalities
+    torch.testing.assert_close(recalled["text"], given["text"])
+    torch.testing.assert_close(recalled["audio"][[0, 2]], memory.recall(given["audio"][[0, 2]], 0.05))
+    assert not recalled["audio"][1].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_it_is_saved_in_eight_bits(memory: CaptionMemory, tmp_path: Path, dtype: torch.dtype) -> None:
+    memory.save_pretrained(tmp_path)
+    again = CaptionMemory.from_pretrained(tmp_path, torch_dtype=dtype)
+    assert again.captions.dtype == torch.int8 and torch.equal(again.captions, memory.captions)
+    assert again.recall(unit(2, 5).to(dtype), 0.1).dtype == dtype
+    assert (tmp_path / "diffusion_pytorch_model.safetensors").stat().st_size < 50 * DIM + 300
+
+
+def test_the_prior_is_asked_with_what_a_voice_means(pipe: UnCLIPMultimodalPipeline) -> None:
+    both = pipe.encode(text=["a red circle", None], audio=[None, VOICE])
+    meant = pipe.normalizer.moved(both)
+    known = torch.cat([unit(20, 6)[:, : pipe.encoder.dim], meant["text"][:1]])
+    call = {"audio": VOICE, "seeds": 0, "output_type": "pt"}
+    before, plain = pipe._asked(both, None), pipe(**call).images
+    free = pipe(**call, use_prior=False).images
+    pipe.register_modules(memory=CaptionMemory.of(known))
+    pipe.register_to_config(recall={"audio": 0.1})
+    after = pipe._asked(both, None)
+    expected = pipe.memory.recall(meant["audio"][1:], 0.1)
+    recalled, still_free = pipe(**call).images, pipe(**call, use_prior=False).images
+    torch.testing.assert_close(after[:1], before[:1])
+    torch.testing.assert_close(after[1:], expected)
+    assert not torch.equal(recalled, plain)
+    assert torch.equal(still_free, free)  # without a prior everything is taken as it is
+
+
+def test_the_bundled_model_makes_out_what_it_was_taught() -> None:
+    bundled = UnCLIPMultimodalPipeline.from_pretrained("pictograms")
+    words = ["apple", "dog", "umbrella", "guitar"]
+    meant = bundled.normalizer.moved(bundled.encode(text=words))["text"]
+    off = F.normalize(meant + 0.7 * F.normalize(torch.randn(meant.shape, generator=torch.manual_seed(0)), dim=-1))
+    recalled = bundled.memory.recall(off, bundled.config.recall["audio"])
+    assert float((recalled * meant).sum(dim=-1).min()) > 0.9 > float((off * meant).sum(dim=-1).max())
