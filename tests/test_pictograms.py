@@ -256,6 +256,23 @@ def test_archives_say_what_is_missing(tmp_path, monkeypatch, capsys):
         prepare(tmp_path, tmp_path / "out", "--only", "pictures")
 
 
+def test_links_out_of_a_package_are_left_out_and_files_out_of_it_refused(tmp_path):
+    link = tarfile.TarInfo("package/font.ttf")
+    link.type, link.linkname = tarfile.SYMTYPE, "/usr/share/fonts/font.ttf"
+    for name, escapes in (("package/a.txt", False), ("../a.txt", True)):
+        folder = tmp_path / str(escapes)
+        folder.mkdir()
+        with tarfile.open(folder / "openmoji-17.0.0.tgz", "w:gz") as archive:
+            archive.addfile(link)
+            archive.addfile(tarfile.TarInfo(name))
+        if escapes:
+            with pytest.raises(tarfile.OutsideDestinationError):
+                Archives(folder).path("openmoji")
+            assert not list(folder.rglob("a.txt"))
+        else:
+            assert [file.name for file in Archives(folder).path("openmoji").iterdir()] == ["a.txt"]
+
+
 def test_with_a_size_what_has_fewer_pixels_is_left_out(prepared, archives, tmp_path, capsys):
     assert prepare(archives, tmp_path, "--only", "images", "--size", "256") == 0
     large = {row.id: row for row in read_manifest(tmp_path).rows}

@@ -116,7 +116,15 @@ def _unpack(archive: Path, target: Path) -> None:
         return
     data = io.BytesIO(deb_data(archive)) if archive.suffix == ".deb" else None
     with tarfile.open(None if data else archive, fileobj=data) as tar:
-        tar.extractall(target, filter="data")
+        tar.extractall(target, filter=_inside)
+
+
+def _inside(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo | None:
+    """Leave out links to what is in other packages; refuse whatever else would lie outside of the folder."""
+    try:
+        return tarfile.data_filter(member, target)
+    except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError):
+        return None
 
 
 def deb_data(archive: Path) -> bytes:
