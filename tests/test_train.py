@@ -17,7 +17,7 @@ import torch
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.prior import MultimodalPrior
 
-STAGES = ("autoencoder", "encoder", "prior", "decoder", "distill", "renderer")
+STAGES = ("autoencoder", "encoder", "prior", "decoder", "distill", "renderer", "finetune")
 
 
 def command(stage: str, run: Path, *options: str) -> list[str]:
@@ -109,7 +109,9 @@ def test_without_a_renderer_the_autoencoder_makes_the_pictures(tiny_run: Path, t
     from train.assemble import assemble
 
     (tmp_path / "cache").symlink_to(tiny_run / "cache")
-    shutil.copytree(tiny_run / "export", tmp_path / "export", ignore=shutil.ignore_patterns("renderer", "prior"))
+    shutil.copytree(
+        tiny_run / "export", tmp_path / "export", ignore=shutil.ignore_patterns("renderer", "finetune", "prior")
+    )
     pipe = assemble("tiny", tmp_path)
     assert pipe.config.image_size == 32 and pipe.prior is None
 

@@ -11,6 +11,7 @@ import tyro
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 
 from train.command import one_line_errors
+from train.config import Recipe
 from train.normalizer import embed_all
 from train.prior import prior_scheduler
 from train.stage import default_run, final_decoder, find_recipe
@@ -28,7 +29,7 @@ from unclip_mm.upsampler import Upsampler
 
 
 def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
-    """Build the pipeline of a run; what was not distilled or rendered is used as it was trained first.
+    """Build the pipeline of a run; what was not distilled, rendered or finetuned is used as it was trained first.
 
     Raises:
         CheckpointError: A part was not exported yet.
@@ -42,10 +43,9 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
     chosen = find_recipe(recipe)
     enlarged = export / "upsampler"
     upsampler = Upsampler.from_pretrained(enlarged) if enlarged.is_dir() else None
-    rendered = (export / "renderer").is_dir()
     encoder = MultimodalEncoder.from_pretrained(export / "encoder").eval()
     normalizer = EmbeddingNormalizer.from_pretrained(export / "normalizer")
-    decoder, sampling = final_decoder(chosen, run)
+    decoder, autoencoder, image_size, sampling = picture_makers(chosen, run)
     defaults: dict[str, Any] = {**chosen.prior_sampling, **sampling}
     return UnCLIPMultimodalPipeline(
         processor=MultimodalProcessor.from_pretrained(export / "processor"),
@@ -53,16 +53,27 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         normalizer=normalizer,
         decoder=EmbeddingDecoder.from_pretrained(decoder),
         scheduler=FlowMatchEulerDiscreteScheduler(),
-        autoencoder=AutoencoderDC.from_pretrained(export / ("renderer" if rendered else "autoencoder")),
+        autoencoder=AutoencoderDC.from_pretrained(autoencoder),
         prior=prior,
         upsampler=upsampler,
         memory=memorise(run, encoder, normalizer) if chosen.recall else None,
         prior_scheduler=None if prior is None else prior_scheduler(),
-        image_size=chosen.renderer.picture_size if rendered else chosen.image_size,
+        image_size=image_size,
         trust=chosen.trust,
         recall=chosen.recall,
         **defaults,
     )
+
+
+def picture_makers(recipe: Recipe, run: Path) -> tuple[Path, Path, int, dict[str, float]]:
+    """Return the folders of the decoder and of the autoencoder, the side of their pictures, and how to sample them."""
+    export = run / "export"
+    rendered = (export / "renderer").is_dir()
+    decoder, sampling = final_decoder(recipe, run)
+    autoencoder = export / ("renderer" if rendered else "autoencoder")
+    if (export / "finetune").is_dir():
+        decoder, autoencoder = export / "finetune" / "decoder", export / "finetune" / "autoencoder"
+    return decoder, autoencoder, recipe.renderer.picture_size if rendered else recipe.image_size, sampling
 
 
 def vocabulary(run: Path) -> dict[str, int]:

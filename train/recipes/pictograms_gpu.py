@@ -32,10 +32,10 @@ _SMALL = PICTOGRAMS
 PICTOGRAMS_GPU = replace(
     _SMALL,
     name="pictograms-gpu",
-    autoencoder=replace(_SMALL.autoencoder, loop=gpu_loop(_SMALL.autoencoder.loop, 6000, 128, 0.999, 3)),
+    autoencoder=replace(_SMALL.autoencoder, loop=gpu_loop(_SMALL.autoencoder.loop, 6000, 128, 0.999, 2)),
     encoder=replace(
         _SMALL.encoder,
-        loop=replace(gpu_loop(_SMALL.encoder.loop, 6000, 512, 0.999, 5), compile=False),
+        loop=replace(gpu_loop(_SMALL.encoder.loop, 6000, 512, 0.999, 4), compile=False),
         towers={
             **_SMALL.encoder.towers,
             "image": {"type": "vision", "backbone": vit(384, 6, 3), "detail": 384, "channels": 64},
@@ -51,7 +51,10 @@ PICTOGRAMS_GPU = replace(
         views=8,
     ),
     distill=replace(_SMALL.distill, loop=gpu_loop(_SMALL.distill.loop, 6000, 512, 0.999, 2)),
-    renderer=replace(_SMALL.renderer, loop=gpu_loop(_SMALL.renderer.loop, 8000, 64, 0.999, 3)),
+    renderer=replace(_SMALL.renderer, loop=gpu_loop(_SMALL.renderer.loop, 8000, 64, 0.999, 2)),
+    finetune=replace(
+        _SMALL.finetune, loop=replace(gpu_loop(_SMALL.finetune.loop, 6000, 64, 0.999, 2), learning_rate=2e-4)
+    ),
     upsampler=replace(_SMALL.upsampler, loop=gpu_loop(_SMALL.upsampler.loop, 6000, 128, 0.999, 2)),
     prior=replace(
         _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 20000, 1024, 0.999, 4), width=768, hidden=1536, layers=6

@@ -7,6 +7,7 @@ from train.config import (
     DecoderConfig,
     DistillConfig,
     EncoderConfig,
+    FinetuneConfig,
     LoopConfig,
     PriorConfig,
     Recipe,
@@ -118,6 +119,13 @@ TINY = Recipe(
         channels=(16, 16, 16, 32),
         layers=(0, 1, 1, 1),
         views=1,
+    ),
+    finetune=FinetuneConfig(
+        loop=LoopConfig(
+            steps=100, batch_size=16, learning_rate=3e-4, warmup_steps=20, decay_fraction=0.7, validate_every=100
+        ),
+        views=1,
+        perceptual_weight=0.0,
     ),
     prior_sampling={"prior_steps": 8, "prior_guidance_scale": 1.5},
     recall={"audio": 0.1},
