@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from train.assemble import memorise
 from unclip_mm import UnCLIPMultimodalPipeline
@@ -102,6 +103,18 @@ def test_the_prior_is_asked_with_what_a_voice_means(pipe: UnCLIPMultimodalPipeli
     torch.testing.assert_close(after[1:], expected)
     assert not torch.equal(recalled, plain)
     assert torch.equal(still_free, free)  # without a prior everything is taken as it is
+
+
+def test_what_is_led_away_from_is_taken_as_it_is(pipe: UnCLIPMultimodalPipeline) -> None:
+    meant = pipe.normalizer.moved(pipe.encode(text=["a red circle", "a blue square"]))["text"]
+    pipe.register_modules(memory=CaptionMemory.of(meant[1:]))
+    call = {"image": Image.new("RGB", (32, 32), "green"), "negative_text": "a red circle", "seeds": 0}
+    pictures = []
+    for recall in ({}, {"text": 0.1}):
+        pipe.register_to_config(recall=recall)
+        pictures.append(pipe(**call, output_type="pt").images)
+    assert torch.equal(*pictures)
+    assert not torch.equal(pictures[0], pipe(**call | {"negative_text": "a blue square"}, output_type="pt").images)
 
 
 def test_the_bundled_model_makes_out_what_it_was_taught() -> None:

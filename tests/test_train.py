@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.prior import MultimodalPrior
@@ -76,6 +77,8 @@ def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None
     meant = pipe.normalizer.moved(pipe.encode(text=taught))["text"]
     remembered = torch.nn.functional.normalize(pipe.memory.captions.float(), dim=-1)
     assert float((remembered * meant).sum(dim=-1).min()) > 0.999
+    finetuned = load_file(tiny_run / "export" / "finetune" / "decoder" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(value.half(), finetuned[name].half()) for name, value in pipe.decoder.state_dict().items())
     for stage in STAGES:
         logged = losses(tiny_run, stage)
         assert sorted(logged) == [1, 2, 3, 4, 5, 6]

@@ -1,4 +1,4 @@
-"""What a model was taught, as points of the shared space: to make out what a voice or a sound most probably means."""
+"""What a model was taught, as points of the shared space: to make out what words or a voice most probably mean."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ class CaptionMemory(ModelMixin, ConfigMixin):
     """Moves embeddings to the captions t_j that they lie nearest to.
 
     A new voice finds its word among all others, and yet lies far from it: at a cosine of 0.66 in the bundled model.
-    A prior that is asked with such a point mixes what lies around it. One step of retrieval from a modern Hopfield
-    network (arXiv:2008.02217, equation 3) takes it to what it means, with tau how widely it looks:
+    Words that were never taught lie between those that were. A prior that is asked with such a point mixes what lies
+    around it. One step of retrieval from a modern Hopfield network (arXiv:2008.02217, equation 3) takes it to what it
+    means, with tau how widely it looks:
 
         r(z) = normalize( sum_j softmax_j(z . t_j / tau) t_j )
 
     Small tau gives the nearest caption, large tau the mean of all. Vectors are kept in 8 bits a number, which moves
     them by an angle of about a hundredth.
 
-    **When to use.** For modalities that were aligned with text and are less exact than it. What has no name among the
+    **When to use.** For text and for modalities that were aligned with it and are less exact. What has no name among the
     captions cannot be recalled; what was aligned with pictures themselves, as drawings are, loses by it.
 
     Args:

@@ -77,7 +77,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         trust: Modality -> the cosine of something new to what it means that the prior is told to expect, in (0, 1]; 1
             where a modality is not named.
         recall: Modality -> temperature at which the memory finds the captions that it means before the prior is asked;
-            modalities that are not named are taken as they are.
+            modalities that are not named, and what is to be moved away from, are taken as they are.
 
     Example:
         >>> from unclip_mm import UnCLIPMultimodalPipeline
@@ -338,7 +338,8 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                         away = self.normalizer.aligned_to_embedding(self.normalizer.condition(against_now))
                 else:
                     asked = self._asked(rows_now, chosen_weights)
-                    led_from = None if against_now is None else self._meant(against_now, None)
+                    # Not recalled: as often as not it is a property, and the nearest caption is a thing that has it.
+                    led_from = None if against_now is None else self.normalizer.condition(against_now)
                     embedded = self._ask_prior(asked, part_seeds, prior_steps, prior_scale, led_from)
             pixels = self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end)
             if upsample:
