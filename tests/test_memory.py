@@ -108,7 +108,8 @@ def test_the_prior_is_asked_with_what_a_voice_means(pipe: UnCLIPMultimodalPipeli
 def test_what_is_led_away_from_is_taken_as_it_is(pipe: UnCLIPMultimodalPipeline) -> None:
     meant = pipe.normalizer.moved(pipe.encode(text=["a red circle", "a blue square"]))["text"]
     pipe.register_modules(memory=CaptionMemory.of(meant[1:]))
-    call = {"image": Image.new("RGB", (32, 32), "green"), "negative_text": "a red circle", "seeds": 0}
+    picture = Image.linear_gradient("L").convert("RGB").resize((32, 32))
+    call = {"image": picture, "negative_text": "a red circle", "seeds": 0}
     pictures = []
     for recall in ({}, {"text": 0.1}):
         pipe.register_to_config(recall=recall)

@@ -205,9 +205,21 @@ def test_a_wrong_recipe_is_one_line(tmp_path: Path) -> None:
     ]
 
 
-def test_training_goes_on_from_a_part_that_was_trained_before(tiny_run: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file
+def test_finetuning_goes_on_from_what_was_finetuned(tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").symlink_to(tiny_run / "cache")
+    shutil.copytree(tiny_run / "export", tmp_path / "export", ignore=shutil.ignore_patterns("finetune"))
+    started = tiny_run / "export" / "finetune"
+    train("finetune", tmp_path, "--start", str(started), "--loop.steps", "0")
+    for part in ("decoder", "autoencoder"):
+        file = Path(part) / "diffusion_pytorch_model.safetensors"
+        before, after = load_file(started / file), load_file(tmp_path / "export" / "finetune" / file)
+        assert all(torch.equal(before[name], after[name]) for name in before)
+    distilled = load_file(tmp_path / "export" / "distill" / "diffusion_pytorch_model.safetensors")
+    decoder = load_file(tmp_path / "export" / "finetune" / "decoder" / "diffusion_pytorch_model.safetensors")
+    assert any(not torch.equal(distilled[name], decoder[name]) for name in distilled)
 
+
+def test_training_goes_on_from_a_part_that_was_trained_before(tiny_run: Path, tmp_path: Path) -> None:
     for part in ("cache", "export"):
         shutil.copytree(tiny_run / part, tmp_path / part)
     weights = tmp_path / "export" / "prior" / "diffusion_pytorch_model.safetensors"

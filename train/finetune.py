@@ -10,7 +10,6 @@ alone, or from nothing, the decoder is held on the paths that it came with.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
 from train.perceptual import PerceptualFeatures
 from train.renderer import versions_of
-from train.stage import Stage, run_stage
+from train.stage import Stage, load_part, run_stage
 from unclip_mm.autoencoder import decode_latents
 from unclip_mm.data.cache import pixels_to_float
 from unclip_mm.decoder import EmbeddingDecoder
@@ -125,7 +124,7 @@ class Batches:
 
     Args:
         pictures: To train on.
-        before: The decoder as it came.
+        before: The decoder as it came; its paths are kept.
         config: How often a row of the path sees nothing.
         steps: Evaluations of the decoder.
         device: Where the batches go.
@@ -135,19 +134,20 @@ class Batches:
         self, pictures: Pictures, before: EmbeddingDecoder, config: FinetuneConfig, steps: int, device: torch.device
     ):
         self.pictures, self.config, self.steps, self.device = pictures, config, steps, device
-        self.before = copy.deepcopy(before).eval().requires_grad_(False)
+        self.before = before.eval().requires_grad_(False)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
         """Return embeddings, noise, pictures, and a path."""
         embeddings, pixels = self.pictures.draw(count, self.config.embedding_noise, generator)
         return (
             embeddings.to(self.device),
-            self._noise(count, generator),
+            self.noise(count, generator),
             pixels.to(self.device),
             self._path(count, generator),
         )
 
-    def _noise(self, count: int, generator: torch.Generator) -> Tensor:
+    def noise(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw (count, C, S, S), what the decoder begins with."""
         config = self.before.config
         shape = (count, config.latent_channels, config.latent_size, config.latent_size)
         return torch.randn(shape, generator=generator).to(self.device)
@@ -158,7 +158,7 @@ class Batches:
         rows = torch.randint(len(self.pictures.embeddings), (count,), generator=generator)
         embeddings = self.pictures.embeddings[rows].to(self.device)
         nothing = dropped(count, self.config.nothing, generator).to(self.device)
-        noise, times = self._noise(count, generator), torch.rand(count, generator=generator).to(self.device)
+        noise, times = self.noise(count, generator), torch.rand(count, generator=generator).to(self.device)
         latents = noise
         for index in range(self.steps):
             now = torch.full((count,), 1 - index / self.steps, device=self.device)
@@ -166,13 +166,20 @@ class Batches:
         return latents, noise, times, embeddings, ~nothing, nothing
 
 
+def begin_with(stage: Stage[FinetuneConfig]) -> tuple[EmbeddingDecoder, AutoencoderDC]:
+    """Return what was distilled and rendered, or, where ``--start`` names a folder that this stage exported, its parts."""
+    if stage.start is None:
+        return stage.trained("distill", EmbeddingDecoder), stage.trained("renderer", AutoencoderDC)
+    decoder = load_part(stage.start / "decoder", EmbeddingDecoder)
+    return decoder.to(stage.device), load_part(stage.start / "autoencoder", AutoencoderDC).to(stage.device)
+
+
 def train_finetune(stage: Stage[FinetuneConfig]) -> None:
     """Train and export to ``RUN/export/finetune``: the decoder, and the autoencoder with its renderer."""
     config, recipe, cache = stage.config, stage.recipe, stage.caches(PICTURES)[PICTURES]
     encoder = stage.trained("encoder", MultimodalEncoder)
     normalizer = load_or_fit_normalizer(stage, encoder).to(stage.device)
-    autoencoder = stage.trained("renderer", AutoencoderDC)
-    decoder = stage.trained("distill", EmbeddingDecoder)
+    decoder, autoencoder = begin_with(stage)
     features = PerceptualFeatures.from_archives(Path(config.archives)) if config.perceptual_weight else None
     steps, seed = recipe.distill.steps, config.loop.seed
 
@@ -180,7 +187,8 @@ def train_finetune(stage: Stage[FinetuneConfig]) -> None:
         shown = versions_of(cache.tensors["pixels"][cache.where(split=split)], views, seed)
         return embed_pictures(shown, recipe.image_size, encoder, normalizer)
 
-    batches = Batches(pictures("train", config.views), decoder, config, steps, stage.device)
+    before = stage.trained("distill", EmbeddingDecoder)
+    batches = Batches(pictures("train", config.views), before, config, steps, stage.device)
     held_out = pictures("validation", 1)
     model = FinetuneLoss(decoder, autoencoder, features, config, steps)
 
@@ -189,7 +197,7 @@ def train_finetune(stage: Stage[FinetuneConfig]) -> None:
 
     def validate(model: Any) -> dict[str, float]:
         embeddings, pixels = (part[:128].to(stage.device) for part in (held_out.embeddings, held_out.pixels))
-        noise = batches._noise(len(pixels), torch.Generator().manual_seed(0))
+        noise = batches.noise(len(pixels), torch.Generator().manual_seed(0))
         latents = sample_decoder(decoder, FlowMatchEulerDiscreteScheduler(), embeddings, noise, steps, 1.0)
         made, wanted = decode_latents(autoencoder, latents).float(), pixels_to_float(pixels)
         figures = {"held_out_psnr": peak_signal_to_noise(made, wanted)}
