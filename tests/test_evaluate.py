@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from train.evaluation.generation import (
     PRIOR,
     REAL,
     Gallery,
+    any_accuracy,
     choose_prompts,
     conditions,
     copy_share,
     evaluate_generation,
     make_images,
     real_features,
+    score,
 )
 from train.evaluation.items import Item, Pool, build_pools, choose, images
 from train.evaluation.report import (
@@ -244,6 +247,39 @@ def test_real_images_do_not_find_themselves() -> None:
     real = next(record for record in records if record["variant"] == REAL)
     assert real["top1"] == 0.0 and real["top5"] == 1.0
     assert records[0]["copies"] is None
+
+
+def test_a_recording_of_several_concepts_may_become_any_of_them(world: Manifest) -> None:
+    """The sound of a coin that is red and green: half of the prompts cannot be met, if one concept alone counts."""
+    rows = [
+        replace(Row(f"{name}-coin", name, (name,), audio="audio/red-ann.wav", split=split), kind="sound")
+        for name in ("red", "green")
+        for split in ("train", "test_sound")
+    ]
+    manifest = replace(world, rows=(*world.rows, *(replace(row, id=f"{row.id}-{row.split}") for row in rows)))
+    pool = pool_named(manifest, "seen")
+    prompts = choose_prompts(pool, ("sound",), 200, 0)
+    assert prompts is not None and sorted(prompts.alternatives) == [("green", "red"), ("red", "green")]
+    spoken = choose_prompts(pool, ("text", "sound"), 200, 0)
+    assert spoken is not None and sorted(spoken.alternatives) == [("green",), ("red",)]
+    gallery = real_features(lambda files: features([Image.open(file) for file in files]), images(manifest))
+    heard = score(make_images(make, prompts, {}, progress=False), features, gallery)
+    assert heard[PRIOR]["top1"] == 0.5 and heard[PRIOR]["any1"] == 1.0
+    assert heard[OWN]["top1"] == heard[OWN]["any1"] == 1.0
+
+
+def test_any_of_some_concepts_counts_by_the_nearest_of_them() -> None:
+    gallery = Gallery(
+        [Item(name, "image", "image", name, "", "train", "") for name in "abc"],
+        torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]),
+    )
+    made = torch.tensor([[1.0, 0.1], [0.1, 1.0]])
+    assert any_accuracy(made, [("b",), ("b",)], gallery, 1) == 0.0
+    assert any_accuracy(made, [("b", "c"), ("c", "a")], gallery, 1) == 0.5
+    assert any_accuracy(made, [("b", "c"), ("c", "a")], gallery, 2) == 1.0
+    assert any_accuracy(made, [("a", "without a picture"), ("a", "b", "c")], gallery, 1) == 1.0
+    with pytest.raises(InputError, match="without a picture"):
+        any_accuracy(made, [("without a picture",), ("a",)], gallery, 1)
 
 
 def test_own_images_are_decoded_once_a_seed(world: Manifest) -> None:

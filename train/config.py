@@ -184,7 +184,13 @@ class FinetuneConfig:
     perceptual_weight: float = 1.0
     """Weight of the error of the features of a published network; 0 does without that network."""
     perceptual_scale: int = 2
-    """How many times smaller the pictures are that it sees."""
+    """How many times smaller the pictures are that it sees whole."""
+    perceptual_parts: float = 0.5
+    """Share of the pictures of which it sees a part instead, as large as those, at full size."""
+    adversarial_weight: float = 0.0
+    """Weight of what a discriminator over the same features says of them; 0 does without it."""
+    compile_renderer: bool = False
+    """Compile the renderer alone: a third of a step's time less for half a minute at the start."""
     archives: str = "data/archives"
     """Where the package with that network is; it is fetched there if it is not."""
 

@@ -20,13 +20,14 @@ from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from train.adversary import Adversary
 from train.autoencoder import peak_signal_to_noise, picture_losses
 from train.config import FinetuneConfig
 from train.decoder import FlowLoss
 from train.embed import PICTURES
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
-from train.perceptual import PerceptualFeatures
+from train.perceptual import PerceptualFeatures, perceptual_error
 from train.renderer import versions_of
 from train.stage import Stage, load_part, run_stage
 from unclip_mm.autoencoder import decode_latents
@@ -34,6 +35,7 @@ from unclip_mm.data.cache import pixels_to_float
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import dropped
 from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.errors import InputError
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.sampling import sample_decoder
 
@@ -94,9 +96,14 @@ class FinetuneLoss(nn.Module):
         steps: int,
     ):
         super().__init__()
+        if config.adversarial_weight and features is None:
+            raise InputError("adversarial_weight: the discriminator sees the features of perceptual_weight, which is 0")
         self.flow = FlowLoss(decoder)
         self.renderer = autoencoder.decoder
+        if config.compile_renderer:
+            self.renderer.compile()
         self.features, self.config, self.steps = features, config, steps
+        self.adversary = Adversary(features.channels) if features is not None and config.adversarial_weight else None
         self.scale = autoencoder.config.scaling_factor
 
     def forward(self, embeddings: Tensor, noise: Tensor, pixels: Tensor, path: tuple[Tensor, ...]) -> Losses:
@@ -114,9 +121,33 @@ class FinetuneLoss(nn.Module):
         made = self.renderer(latents / self.scale).float()
         losses = picture_losses(made, pixels, self.config.gradient_weight)
         if self.features is not None:
-            seen, wanted = (F.avg_pool2d(picture, self.config.perceptual_scale) for picture in (made, pixels))
-            losses["perceptual_loss"] = self.config.perceptual_weight * self.features.error(seen, wanted)
+            losses |= self._seen(self.features, *look(made, pixels, self.config))
         return {**losses, "path_loss": self.flow(*path)["velocity_loss"]}
+
+    def _seen(self, features: PerceptualFeatures, made: Tensor, real: Tensor) -> Losses:
+        """Return the losses of what the published network sees of pictures."""
+        with torch.no_grad():
+            wanted = features.directions(real)
+        found = features.directions(made)
+        losses = {"perceptual_loss": self.config.perceptual_weight * perceptual_error(found, wanted)}
+        if self.adversary is not None:
+            losses["adversarial_loss"] = self.config.adversarial_weight * self.adversary.blame(found)
+            losses["discriminator_loss"] = self.adversary.error(found, wanted)
+        return losses
+
+
+def look(made: Tensor, real: Tensor, config: FinetuneConfig) -> tuple[Tensor, Tensor]:
+    """Return what is compared of pictures (B, 3, P, P): a part of some, at full size, and the others whole but smaller.
+
+    The place of the part is drawn from the global generator; both are cut there.
+    """
+    scale, (count, _, side, _) = config.perceptual_scale, made.shape
+    cut, size = round(config.perceptual_parts * count), side // scale
+    top, left = torch.randint(side - size + 1, (2,)).tolist()
+    part, small = (slice(top, top + size), slice(left, left + size)), slice(cut, None)
+    return tuple(  # type: ignore[return-value]
+        torch.cat([pictures[:cut, :, *part], F.avg_pool2d(pictures[small], scale)]) for pictures in (made, real)
+    )
 
 
 class Batches:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unclip_mm.data.manifest import Manifest, Row
@@ -41,6 +41,7 @@ class Item:
         value: What the pipeline is given: the caption or the path.
         split: The split of its row.
         caption: A short text for sheets.
+        also: Other concepts that it stands for: one recording of a neigh is a horse's, and a horse's face's.
     """
 
     concept: str
@@ -50,6 +51,7 @@ class Item:
     value: str | Path
     split: str
     caption: str
+    also: tuple[str, ...] = ()
 
 
 Table = dict[str, dict[str, list[Item]]]
@@ -127,7 +129,7 @@ def build_pools(manifest: Manifest, language: str = LANGUAGE, modalities: Iterab
     if not any(row.image for row in manifest.rows):
         raise InputError(f"{manifest.folder}: no row has an image, and images are what is judged")
     wanted = manifest.modalities if modalities is None else set(modalities)
-    items = [item for item in _items(manifest, language) if item.modality in wanted]
+    items = _with_others([item for item in _items(manifest, language) if item.modality in wanted])
     held_out = _table(item for item in items if item.split == CONCEPT_SPLIT)
     trained = _table(item for item in items if item.split in TRAINED_SPLITS)
     unseen = [item for item in items if item.split in HELD_OUT_SPLITS.get(item.kind, ()) and item.concept in trained]
@@ -151,6 +153,15 @@ def _table(items: Iterable[Item]) -> Table:
     for item in items:
         table.setdefault(item.concept, {}).setdefault(item.kind, []).append(item)
     return table
+
+
+def _with_others(items: Sequence[Item]) -> list[Item]:
+    """Tell items what else their caption or file stands for."""
+    concepts: dict[tuple[str, str | Path], dict[str, None]] = {}
+    for item in items:
+        concepts.setdefault((item.modality, item.value), {})[item.concept] = None
+    others = ([c for c in concepts[item.modality, item.value] if c != item.concept] for item in items)
+    return [replace(item, also=tuple(also)) for item, also in zip(items, others, strict=True)]
 
 
 def _items(manifest: Manifest, language: str) -> Iterable[Item]:

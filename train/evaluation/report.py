@@ -54,6 +54,8 @@ def summarise(retrieval: Sequence[Record], generation: Sequence[Record]) -> dict
     for condition in ("text", "speech", "sketch", "sound"):
         entry = _find(generation, pool="seen", condition=condition, variant="prior")
         found[f"seen {condition} top-1"] = mean_of(entry, "top1")
+    entry = _find(generation, pool="seen", condition="sound", variant="prior")
+    found["seen sound any-1"] = mean_of(entry, "any1")
     for query, target in (("text", "image"), ("image", "text")):
         entry = _find(retrieval, pool="held-out", query=query, target=target)
         found[f"held-out {query} to {target} recall@1"] = mean_of(entry, "recall@1")
@@ -83,11 +85,24 @@ def retrieval_table(joined: Sequence[Record]) -> str:
 
 def generation_table(joined: Sequence[Record]) -> str:
     """Lines of accuracy and distances, one condition and variant a line."""
-    header = ["pool", "given", "made", "N", "top-1", "top-5", "Frechet", "ratio", "paired", "kernel x1000", "copies"]
+    header = [
+        "pool",
+        "given",
+        "made",
+        "N",
+        "top-1",
+        "top-5",
+        "any-1",
+        "Frechet",
+        "ratio",
+        "paired",
+        "kernel x1000",
+        "copies",
+    ]
     rows = [
         [
             *(str(entry[key]) for key in (*GENERATION_KEYS, "concepts")),
-            *(_percent(entry[measure]) for measure in ("top1", "top5")),
+            *(_percent(entry[measure]) for measure in ("top1", "top5", "any1")),
             _number(entry["frechet"], 1),
             *(_number(entry[ratio], 2) for ratio in ("ratio", "paired_ratio")),
             _number(entry["kernel"], 1, 1000),

@@ -76,6 +76,7 @@ PICTOGRAMS = Recipe(
                 "width": 192,
                 "depth": 2,
                 "dropout": 0.0,
+                "spectrum": True,
             },
             "image": {"type": "vision", "backbone": vit(256, 4, 3), "detail": 384, "channels": 64},
             "sketch": {"type": "vision", "backbone": vit(192, 3, 1), "channels": 48},

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from unclip_mm.errors import CheckpointError
 
+T = TypeVar("T")
 VALIDATION_FRACTION = 0.02
 """Of the training concepts, set aside for choosing settings, where the data names no validation rows."""
 
@@ -117,7 +119,8 @@ class ConceptPools:
     """Draws rows for training: some concepts, and for each of them one item of every modality that it has.
 
     Drawing by concept means that no two rows of a batch show the same concept, so objectives that repel the rows of a
-    batch have no false negatives.
+    batch have no false negatives. Of items that the data tells apart by ``kind``, each kind is as likely: the few sounds
+    of a thing as the many voices that say its name.
 
     Args:
         caches: Modality -> its items.
@@ -126,11 +129,13 @@ class ConceptPools:
     """
 
     def __init__(self, caches: dict[str, ModalityCache], split: str = "train", anchor: str | None = None):
-        self.pools: dict[str, dict[str, list[int]]] = {}
+        self.pools: dict[str, dict[str, list[list[int]]]] = {}
         for modality, cache in caches.items():
-            pool = self.pools.setdefault(modality, {})
+            kinds: dict[str, dict[str, list[int]]] = {}
             for position in cache.where(split=split):
-                pool.setdefault(cache.items[position]["concept"], []).append(position)
+                item = cache.items[position]
+                kinds.setdefault(item["concept"], {}).setdefault(item.get("kind", ""), []).append(position)
+            self.pools[modality] = {concept: list(groups.values()) for concept, groups in kinds.items()}
         names = set(self.pools[anchor]) if anchor else {name for pool in self.pools.values() for name in pool}
         self.concepts = sorted(names)
 
@@ -143,11 +148,16 @@ class ConceptPools:
 
     def items_of(self, concepts: Sequence[str], modality: str, generator: torch.Generator) -> Tensor:
         """Return one random item a concept, -1 where there is none."""
-        chance = torch.rand(len(concepts), generator=generator).tolist()
+        chance = torch.rand(len(concepts), 2, generator=generator).tolist()
         pool = self.pools[modality]
         return torch.tensor(
             [
-                pool[name][int(c * len(pool[name]))] if name in pool else -1
-                for name, c in zip(concepts, chance, strict=True)
+                _one(_one(pool[name], a), b) if name in pool else -1
+                for name, (a, b) in zip(concepts, chance, strict=True)
             ]
         )
+
+
+def _one(choices: Sequence[T], chance: float) -> T:
+    """Choose by a number in [0, 1)."""
+    return choices[int(chance * len(choices))]

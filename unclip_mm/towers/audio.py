@@ -27,6 +27,8 @@ class AudioTower(Tower):
         frozen: Leave the backbone as it came.
         pool: Neighbouring states averaged into one (Whisper's states are 20 ms apart).
         width, depth, dropout: Of the head.
+        spectrum: Lay the mel bins beside the states: a backbone that was taught to read speech hears little of what an
+            instrument or an animal sounds like.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class AudioTower(Tower):
         width: int = 256,
         depth: int = 3,
         dropout: float = 0.1,
+        spectrum: bool = False,
     ):
         super().__init__(WhisperEncoder(backbone_config(backbone)), frozen)
-        self.pool = pool
-        self.sequence = SequenceHead(self.backbone.config.d_model, width, depth, dim, dropout=dropout)
+        self.pool, self.spectrum = pool, spectrum
+        features = self.backbone.config.d_model + (self.backbone.config.num_mel_bins if spectrum else 0)
+        self.sequence = SequenceHead(features, width, depth, dim, dropout=dropout)
 
     @classmethod
     def load_backbone(cls, source: str) -> nn.Module:
@@ -59,8 +63,10 @@ class AudioTower(Tower):
         """Return ``tokens`` (B, T, F) and ``mask`` (B, T), True where the recording lasts."""
         mel, frames = inputs["mel"], inputs["frames"]
         states = self.backbone(mel.flatten(0, 1)).last_hidden_state
-        pooled = F.avg_pool1d(states.transpose(1, 2), self.pool).transpose(1, 2)
-        tokens = pooled.unflatten(0, mel.shape[:2]).flatten(1, 2)
+        pooled = F.avg_pool1d(states.transpose(1, 2), self.pool)
+        if self.spectrum:
+            pooled = torch.cat([pooled, F.adaptive_avg_pool1d(mel.flatten(0, 1), pooled.shape[2]).to(pooled)], dim=1)
+        tokens = pooled.transpose(1, 2).unflatten(0, mel.shape[:2]).flatten(1, 2)
         stride = mel.shape[-1] * mel.shape[1] / tokens.shape[1]
         starts = (tokens.new_ones(tokens.shape[1]).cumsum(0) - 1) * stride
         return {"tokens": tokens, "mask": starts[None] < frames[:, None]}
