@@ -10,7 +10,7 @@ import torch
 from train.conditions import Conditions
 from train.config import DistillConfig
 from train.distill import Batches, Pairs, conditions_of, make_pairs, sampling_error
-from train.imagined import imagine_views
+from train.imagined import imagine_views, recognise
 from train.prior import prior_scheduler
 from train.recipes.tiny import TINY
 from train.views import Views
@@ -94,6 +94,28 @@ def test_what_is_imagined_depends_on_the_seed_alone(pipe: UnCLIPMultimodalPipeli
     assert made.embeddings.shape == views.embeddings.shape and bool(made.embeddings.isfinite().all())
     assert torch.equal(made.embeddings, imagine_views(*given, noise=0.5, seed=0).embeddings)
     assert not torch.equal(made.embeddings, imagine_views(*given, noise=0.5, seed=1).embeddings)
+
+
+def test_what_is_imagined_is_recognised_as_the_picture_that_it_is_nearest_to(pipe: UnCLIPMultimodalPipeline) -> None:
+    generator, concepts = torch.Generator().manual_seed(0), [str(number) for number in range(6)]
+    caches = {"image": ModalityCache({}, [{"concept": concept, "split": "train"} for concept in concepts])}
+    conditions = Conditions(caches, pipe.encoder, pipe.normalizer, "train", TINY.prior)
+    own = torch.randn(6, pipe.encoder.image_embedding_dim, generator=generator)
+    sampling = {"prior_steps": 3, "prior_guidance_scale": 2.0}
+
+    def ask(times: int, least_cosine: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        return recognise(pipe.prior, conditions, concepts, own, pipe.normalizer, sampling, times, least_cosine, seed)
+
+    made, nearest = ask(2, -1.0)
+    assert made.shape == (12, own.shape[1]) and not torch.equal(made[:6], made[6:])
+    cosines = torch.nn.functional.cosine_similarity(made[:, None], own[None], dim=-1)
+    assert torch.equal(nearest, cosines.argmax(dim=1))
+    limit = float(cosines.amax(dim=1).sort().values[5:7].mean())
+    kept, places = ask(2, limit)
+    assert 0 < len(kept) < 12 and torch.equal(kept, made[cosines.amax(dim=1) >= limit])
+    assert torch.equal(places, nearest[cosines.amax(dim=1) >= limit])
+    assert len(ask(1, 1.01)[0]) == 0
+    assert torch.equal(ask(1, -1.0)[0], made[:6]) and not torch.equal(ask(1, -1.0, seed=1)[0], made[:6])
 
 
 def test_an_embedding_goes_on_from_where_it_is(pipe: UnCLIPMultimodalPipeline) -> None:

@@ -177,6 +177,10 @@ class FinetuneConfig:
     """Shifted and scaled versions of each picture."""
     embedding_noise: float = 0.1
     """Largest noise added to the embedding, in units of its standard deviation."""
+    imagined: int = 0
+    """How often the prior is asked for the concept of every picture, for embeddings as it makes them."""
+    recognised: float = 0.95
+    """Least cosine of what it imagines to the nearest picture, which is to come of it; what is farther is left out."""
     nothing: float = 0.33
     """Share of the rows that are held on their paths without any condition; the others see the aligned part alone."""
     gradient_weight: float = 1.0
@@ -184,11 +188,7 @@ class FinetuneConfig:
     perceptual_weight: float = 1.0
     """Weight of the error of the features of a published network; 0 does without that network."""
     perceptual_scale: int = 2
-    """How many times smaller the pictures are that it sees whole."""
-    perceptual_parts: float = 0.5
-    """Share of the pictures of which it sees a part instead, as large as those, at full size."""
-    adversarial_weight: float = 0.0
-    """Weight of what a discriminator over the same features says of them; 0 does without it."""
+    """How many times smaller the pictures are that it sees."""
     compile_renderer: bool = False
     """Compile the renderer alone: a third of a step's time less for half a minute at the start."""
     archives: str = "data/archives"

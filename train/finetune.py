@@ -4,8 +4,9 @@ What the decoder learnt was to match latents, number by number, and what the ren
 Here gradients flow from the pixels of the finished picture through the renderer and all steps of the distilled decoder, so
 both learn what is seen of a picture: its pixels, its edges, and the features of a published network.
 
-Only pictures asked for by their whole embedding are trained on so, as those alone have one answer. From the aligned part
-alone, or from nothing, the decoder is held on the paths that it came with.
+Only pictures asked for by their whole embedding are trained on so, as those alone have one answer: by a picture's own, and
+by what the prior imagines when it is asked as it will be, with the training picture that this comes nearest to as the
+answer. From the aligned part alone, or from nothing, the decoder is held on the paths that it came with.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from train.adversary import Adversary
 from train.autoencoder import peak_signal_to_noise, picture_losses
+from train.conditions import Conditions
 from train.config import FinetuneConfig
 from train.decoder import FlowLoss
 from train.embed import PICTURES
+from train.imagined import recognise
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
-from train.perceptual import PerceptualFeatures, perceptual_error
+from train.perceptual import PerceptualFeatures
 from train.renderer import versions_of
 from train.stage import Stage, load_part, run_stage
 from unclip_mm.autoencoder import decode_latents
@@ -35,8 +37,8 @@ from unclip_mm.data.cache import pixels_to_float
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import dropped
 from unclip_mm.encoder import MultimodalEncoder
-from unclip_mm.errors import InputError
 from unclip_mm.normalizer import EmbeddingNormalizer
+from unclip_mm.prior import MultimodalPrior
 from unclip_mm.sampling import sample_decoder
 
 BATCH = 64
@@ -47,21 +49,23 @@ class Pictures:
     """Pictures with what they are asked for by.
 
     Attributes:
-        pixels: uint8 (N, 3, P, P).
+        pixels: uint8 (P, 3, S, S).
         embeddings: (N, E), standardised.
+        shown: int64 (N,): the picture that is to come of each embedding.
     """
 
     pixels: Tensor
     embeddings: Tensor
+    shown: Tensor
 
     def draw(self, count: int, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return embeddings (B, E), with noise up to so many of their standard deviations, and pictures (B, 3, P, P)."""
-        rows = torch.randint(len(self.pixels), (count,), generator=generator)
+        """Return embeddings (B, E), with noise up to so many of their standard deviations, and pictures (B, 3, S, S)."""
+        rows = torch.randint(len(self.embeddings), (count,), generator=generator)
         strength = noise * torch.rand(count, 1, generator=generator)
         embeddings = self.embeddings[rows]
         return (
             embeddings + strength * torch.randn(embeddings.shape, generator=generator),
-            pixels_to_float(self.pixels[rows]),
+            pixels_to_float(self.pixels[self.shown[rows]]),
         )
 
 
@@ -73,7 +77,37 @@ def embed_pictures(pixels: Tensor, size: int, encoder: MultimodalEncoder, normal
         small = F.interpolate(pixels_to_float(part), size, mode="bicubic", antialias=True).clamp(-1, 1)
         embedded = encoder.image_embedding({"pixels": small.to(device)})
         embeddings.append(normalizer.normalize(embedded).cpu())
-    return Pictures(pixels, torch.cat(embeddings))
+    return Pictures(pixels, torch.cat(embeddings), torch.arange(len(pixels)))
+
+
+def with_imagined(stage: Stage[FinetuneConfig], pictures: Pictures, encoder: MultimodalEncoder) -> Pictures:
+    """Add what the run's prior imagines of the same concepts; each is to become the picture that it comes nearest to.
+
+    A run without a prior leaves the pictures as they are.
+    """
+    config, recipe = stage.config, stage.recipe
+    if not config.imagined or not stage.exported("prior").is_dir():
+        return pictures
+    normalizer = load_or_fit_normalizer(stage, encoder)
+    caches = stage.caches(*encoder.modalities, PICTURES)
+    items = caches.pop(PICTURES)
+    concepts = [items.items[row]["concept"] for row in items.where(split="train")]
+    conditions = Conditions(caches, encoder, normalizer, "train", recipe.prior)
+    own = pictures.embeddings[: len(concepts)]
+    prior = stage.trained("prior", MultimodalPrior)
+    made, nearest = recognise(
+        prior,
+        conditions,
+        concepts,
+        own,
+        normalizer,
+        recipe.prior_sampling,
+        config.imagined,
+        config.recognised,
+        config.loop.seed,
+    )
+    print({"imagined": config.imagined * len(concepts), "recognised": len(made)})
+    return Pictures(pictures.pixels, torch.cat([pictures.embeddings, made]), torch.cat([pictures.shown, nearest]))
 
 
 class FinetuneLoss(nn.Module):
@@ -96,14 +130,11 @@ class FinetuneLoss(nn.Module):
         steps: int,
     ):
         super().__init__()
-        if config.adversarial_weight and features is None:
-            raise InputError("adversarial_weight: the discriminator sees the features of perceptual_weight, which is 0")
         self.flow = FlowLoss(decoder)
         self.renderer = autoencoder.decoder
         if config.compile_renderer:
             self.renderer.compile()
         self.features, self.config, self.steps = features, config, steps
-        self.adversary = Adversary(features.channels) if features is not None and config.adversarial_weight else None
         self.scale = autoencoder.config.scaling_factor
 
     def forward(self, embeddings: Tensor, noise: Tensor, pixels: Tensor, path: tuple[Tensor, ...]) -> Losses:
@@ -121,33 +152,9 @@ class FinetuneLoss(nn.Module):
         made = self.renderer(latents / self.scale).float()
         losses = picture_losses(made, pixels, self.config.gradient_weight)
         if self.features is not None:
-            losses |= self._seen(self.features, *look(made, pixels, self.config))
+            seen, wanted = (F.avg_pool2d(picture, self.config.perceptual_scale) for picture in (made, pixels))
+            losses["perceptual_loss"] = self.config.perceptual_weight * self.features.error(seen, wanted)
         return {**losses, "path_loss": self.flow(*path)["velocity_loss"]}
-
-    def _seen(self, features: PerceptualFeatures, made: Tensor, real: Tensor) -> Losses:
-        """Return the losses of what the published network sees of pictures."""
-        with torch.no_grad():
-            wanted = features.directions(real)
-        found = features.directions(made)
-        losses = {"perceptual_loss": self.config.perceptual_weight * perceptual_error(found, wanted)}
-        if self.adversary is not None:
-            losses["adversarial_loss"] = self.config.adversarial_weight * self.adversary.blame(found)
-            losses["discriminator_loss"] = self.adversary.error(found, wanted)
-        return losses
-
-
-def look(made: Tensor, real: Tensor, config: FinetuneConfig) -> tuple[Tensor, Tensor]:
-    """Return what is compared of pictures (B, 3, P, P): a part of some, at full size, and the others whole but smaller.
-
-    The place of the part is drawn from the global generator; both are cut there.
-    """
-    scale, (count, _, side, _) = config.perceptual_scale, made.shape
-    cut, size = round(config.perceptual_parts * count), side // scale
-    top, left = torch.randint(side - size + 1, (2,)).tolist()
-    part, small = (slice(top, top + size), slice(left, left + size)), slice(cut, None)
-    return tuple(  # type: ignore[return-value]
-        torch.cat([pictures[:cut, :, *part], F.avg_pool2d(pictures[small], scale)]) for pictures in (made, real)
-    )
 
 
 class Batches:
@@ -168,13 +175,13 @@ class Batches:
         self.before = before.eval().requires_grad_(False)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
-        """Return embeddings, noise, pictures, and a path."""
+        """Return embeddings, noise and pictures of so many rows, and a path of half as many."""
         embeddings, pixels = self.pictures.draw(count, self.config.embedding_noise, generator)
         return (
             embeddings.to(self.device),
             self.noise(count, generator),
             pixels.to(self.device),
-            self._path(count, generator),
+            self._path((count + 1) // 2, generator),
         )
 
     def noise(self, count: int, generator: torch.Generator) -> Tensor:
@@ -219,7 +226,8 @@ def train_finetune(stage: Stage[FinetuneConfig]) -> None:
         return embed_pictures(shown, recipe.image_size, encoder, normalizer)
 
     before = stage.trained("distill", EmbeddingDecoder)
-    batches = Batches(pictures("train", config.views), before, config, steps, stage.device)
+    training = with_imagined(stage, pictures("train", config.views), encoder)
+    batches = Batches(training, before, config, steps, stage.device)
     held_out = pictures("validation", 1)
     model = FinetuneLoss(decoder, autoencoder, features, config, steps)
 

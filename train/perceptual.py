@@ -71,13 +71,18 @@ class PerceptualFeatures(nn.Module):
             found.append(x)
         return found
 
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Of the features after each block."""
-        return tuple(block[-2].out_channels for block in self.blocks)  # type: ignore[index,misc]
-
     def error(self, made: Tensor, real: Tensor) -> Tensor:
-        """The perceptual error of pictures (B, 3, H, W) in [-1, 1]; gradients flow to those that were made.
+        """Mean over blocks and places of the squared difference of the features' directions, as in LPIPS.
+
+        "The unreasonable effectiveness of deep features as a perceptual metric" (arXiv:1801.03924), without its learnt
+        weights of channels.
+
+        Args:
+            made: (B, 3, H, W) in [-1, 1]; gradients flow to it.
+            real: Like ``made``.
+
+        Returns:
+            A scalar in [0, 4].
 
         Example:
             >>> features = PerceptualFeatures([[(torch.ones(4, 3, 3, 3), torch.ones(4))]])
@@ -85,32 +90,11 @@ class PerceptualFeatures(nn.Module):
             0.0
         """
         with torch.no_grad():
-            wanted = self.directions(real)
-        return perceptual_error(self.directions(made), wanted)
-
-    def directions(self, pixels: Tensor) -> list[Tensor]:
-        """Return the features of pictures (B, 3, H, W) in [-1, 1] as vectors of length 1, or less where all is blank."""
-        return [_direction(part) for part in self(pixels)]
-
-
-def perceptual_error(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Mean over blocks and places of the squared difference of the features' directions, as in LPIPS.
-
-    "The unreasonable effectiveness of deep features as a perceptual metric" (arXiv:1801.03924), without its learnt
-    weights of channels.
-
-    Args:
-        made: Directions (B, C, H, W) of each block.
-        real: Like ``made``.
-
-    Returns:
-        A scalar in [0, 4].
-
-    Example:
-        >>> float(perceptual_error([torch.tensor([[[[1.0]], [[0.0]]]])], [torch.tensor([[[[0.0]], [[1.0]]]])]))
-        2.0
-    """
-    return torch.stack([(a - b).square().sum(dim=1).mean() for a, b in zip(made, real, strict=True)]).mean()
+            wanted = self(real)
+        errors = [
+            (_direction(a) - _direction(b)).square().sum(dim=1).mean() for a, b in zip(self(made), wanted, strict=True)
+        ]
+        return torch.stack(errors).mean()
 
 
 def _direction(features: Tensor) -> Tensor:
