@@ -167,9 +167,12 @@ class Studio:
 
     @cached_property
     def word_vectors(self) -> Tensor:
-        """Where the words lie: unit vectors (N, D). Computed once, in seconds, between what visitors ask for."""
+        """Where the words lie: unit vectors (N, D). The model remembers them, or they are embedded once, in seconds."""
         import torch
 
+        memory = self.pipeline.memory
+        if memory is not None and len(memory.vectors) == len(self.words):
+            return memory.vectors  # both are in the order of the words
         parts = []
         for start in range(0, len(self.words), BATCH):
             with self._lock:

@@ -284,6 +284,17 @@ def test_logins(capsys: pytest.CaptureFixture[str]) -> None:
     assert "NAME:PASSWORD" in capsys.readouterr().err
 
 
+def test_what_the_bundled_model_remembers_are_its_words() -> None:
+    from demo.studio import Studio
+    from unclip_mm.commands.loading import load_pipeline
+
+    studio = Studio(load_pipeline("pictograms"), "pictograms")
+    assert studio.word_vectors.shape == (len(studio.words), studio.pipeline.encoder.dim)
+    for word in ("apple", "guitar", "umbrella"):
+        [(nearest, cosine)] = studio.recognise(read_prompt(word), most=1)
+        assert nearest == word and cosine > 0.99
+
+
 def test_words_and_training_pictures_are_looked_up(pipeline_folder: Path, tmp_path: Path) -> None:
     import shutil
 

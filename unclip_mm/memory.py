@@ -53,6 +53,11 @@ class CaptionMemory(ModelMixin, ConfigMixin):
         memory.captions.copy_((vectors * (127 / vectors.abs().amax(dim=-1, keepdim=True))).round())
         return memory
 
+    @property
+    def vectors(self) -> Tensor:
+        """What is kept, as unit vectors (N, D)."""
+        return F.normalize(self.captions.float(), dim=-1)
+
     def recall(self, vectors: Tensor, temperature: float) -> Tensor:
         """Take unit vectors (B, D) to the captions near them: unit vectors again.
 
@@ -65,7 +70,7 @@ class CaptionMemory(ModelMixin, ConfigMixin):
         """
         if not temperature > 0:
             raise InputError(f"recall: a temperature of {temperature} is not allowed; give one greater than 0")
-        known = F.normalize(self.captions.float(), dim=-1)
+        known = self.vectors
         attention = (vectors.float() @ known.mT / temperature).softmax(dim=-1)
         return F.normalize(attention @ known, dim=-1).to(vectors.dtype)
 
