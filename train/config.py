@@ -101,6 +101,19 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
+class SmoothConfig:
+    """Heads that are made smooth between what they were taught, before other modalities are trained towards them."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    modalities: tuple[str, ...] = ()
+    """Texts, by the names of their towers."""
+    width: float = 2.0
+    """How narrow the bumps of the regression are: it follows what is said of each caption, the more so the narrower."""
+    ridge: float = 0.1
+    """How far the regression may stay from what is said of a caption, for a smoother way between them."""
+
+
+@dataclass(frozen=True)
 class DecoderConfig:
     """The image decoder: image embedding to latents, by flow matching."""
 
@@ -247,6 +260,7 @@ class Recipe:
     distill: DistillConfig
     renderer: RendererConfig
     finetune: FinetuneConfig
+    smooth: SmoothConfig = field(default_factory=SmoothConfig)
     upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)
     """Trained only where there are pictures of twice the size."""
     prior_sampling: dict[str, float] = field(default_factory=dict)

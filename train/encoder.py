@@ -3,6 +3,8 @@
 The objective aligns the modalities. A reconstruction term keeps the image embedding decodable: a small network predicts
 the picture from it, so that the part of the embedding that no caption speaks of holds layout and style.
 
+The heads that the recipe names are then made smooth (:mod:`train.smooth`).
+
 Modalities that the recipe names as ``later`` are then trained one by one into the space that is there by then: all
 other towers stay as they are. With ``--only audio`` (and ``--later-loop.steps N``, ``--later-anchor NAME``) that is all
 that happens, to the encoder exported before, and a prior and a decoder trained on its space stay valid.
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from train.augment import line_drawing, shift_and_scale
 from train.config import EncoderConfig
 from train.loop import Losses, Step, train
+from train.smooth import smooth_head
 from train.stage import Stage, find_recipe, run_stage
 from unclip_mm import diagnostics
 from unclip_mm.data.cache import ConceptPools, ModalityCache
@@ -284,6 +287,9 @@ def train_encoder(stage: Stage[EncoderConfig]) -> None:
     encoder = stage.initial(MultimodalEncoder, lambda: build_encoder(config.dim, config.towers), dim=config.dim)
     for phase in phases(config):
         encoder = train_phase(stage, phase, encoder)
+        if not phase.only:
+            for modality in stage.recipe.smooth.modalities:
+                smooth_head(stage, stage.recipe.smooth, encoder, modality)
     encoder.save_pretrained(stage.export)
     print({"exported": str(stage.export)})
 

@@ -14,6 +14,7 @@ from train.config import (
     PriorConfig,
     Recipe,
     RendererConfig,
+    SmoothConfig,
     UpsamplerConfig,
 )
 
@@ -86,6 +87,19 @@ PICTOGRAMS = Recipe(
         later=("audio",),
         later_loop=replace(_ENCODER_LOOP, steps=2500, batch_size=256),
     ),
+    smooth=SmoothConfig(
+        loop=LoopConfig(
+            steps=4000,
+            batch_size=768,
+            learning_rate=1e-3,
+            warmup_steps=50,
+            decay_fraction=0.7,
+            weight_decay=0.01,
+            ema_decay=0.99,
+            validate_every=500,
+        ),
+        modalities=("text",),
+    ),
     decoder=DecoderConfig(
         loop=LoopConfig(
             steps=30000,
@@ -143,6 +157,8 @@ PICTOGRAMS = Recipe(
             validate_every=250,
         ),
         perceptual_weight=2.0,
+        imagined=2,
+        compile_renderer=True,
     ),
     upsampler=UpsamplerConfig(loop=replace(_PIXEL_LOOP, steps=1500, validate_every=500)),
     prior_sampling={"prior_steps": 10, "prior_guidance_scale": 2.0},
