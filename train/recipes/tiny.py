@@ -126,6 +126,8 @@ TINY = Recipe(
         ),
         views=1,
         perceptual_weight=0.0,
+        imagined=1,
+        recognised=0.0,
     ),
     prior_sampling={"prior_steps": 8, "prior_guidance_scale": 1.5},
     recall={"audio": 0.1},
