@@ -203,7 +203,7 @@ class FinetuneConfig:
     perceptual_scale: int = 2
     """How many times smaller the pictures are that it sees."""
     compile_renderer: bool = False
-    """Compile the renderer alone: a third of a step's time less for half a minute at the start."""
+    """Compile the renderer alone: half a minute at the start, and then it takes about two thirds of its time."""
     archives: str = "data/archives"
     """Where the package with that network is; it is fetched there if it is not."""
 
