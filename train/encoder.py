@@ -3,9 +3,10 @@
 The objective aligns the modalities. A reconstruction term keeps the image embedding decodable: a small network predicts
 the picture from it, so that the part of the embedding that no caption speaks of holds layout and style.
 
-The heads that the recipe names are then made smooth (:mod:`train.smooth`). Modalities that it names as ``later`` are trained last, one by one into the space that is there by then: all
-other towers stay as they are. With ``--only audio`` (and ``--later-loop.steps N``, ``--later-anchor NAME``) that is all
-that happens, to the encoder exported before, and a prior and a decoder trained on its space stay valid.
+The heads that the recipe names are then made smooth (:mod:`train.smooth`). Modalities that it names as ``later`` are
+trained last, one by one, into the space that is there by then: all other towers stay as they are. With ``--only audio``
+(and ``--later-loop.steps N``, ``--later-anchor NAME``) that is all that happens, to the encoder exported before, and a
+prior and a decoder trained on its space stay valid.
 """
 
 from __future__ import annotations
