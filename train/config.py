@@ -92,6 +92,8 @@ class EncoderConfig:
     """Modalities that join when the others are trained: each is then trained alone, into a space that stays as it is."""
     later_loop: LoopConfig = field(default_factory=LoopConfig)
     """How those are optimised."""
+    later_shares: tyro.conf.Suppress[dict[str, float]] = field(default_factory=dict)
+    """Kind of item -> the least share of those batches that goes to concepts with such items."""
     later_anchor: str = "text"
     """The modality that those are aligned with; speech, say, is far nearer to captions than to pictures."""
     only: tuple[str, ...] = ()
@@ -194,8 +196,12 @@ class FinetuneConfig:
     """How often the prior is asked for the concept of every picture, for embeddings as it makes them."""
     recognised: float = 0.95
     """Least cosine of what it imagines to the nearest picture, which is to come of it; what is farther is left out."""
-    nothing: float = 0.33
-    """Share of the rows that are held on their paths without any condition; the others see the aligned part alone."""
+    prompts: float = 0.2
+    """Share of the rows that are asked for by a prompt's embedding alone, as they are where no prior is used."""
+    condition_noise: float = 0.5
+    """Largest length of the noise on those embeddings (of length 1)."""
+    nothing: float = 0.2
+    """So many rows more, as a share of the others, are held on their paths from nothing."""
     gradient_weight: float = 1.0
     """Weight of the error of image gradients at two scales."""
     perceptual_weight: float = 1.0

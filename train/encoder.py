@@ -113,6 +113,7 @@ class Batches:
         max_tokens: Longest stretch of a sequence.
         hide_tokens: Share of its steps that are hidden.
         device: Where the batches go.
+        shares: See :class:`unclip_mm.data.cache.ConceptPools`.
     """
 
     def __init__(
@@ -122,9 +123,10 @@ class Batches:
         max_tokens: int,
         hide_tokens: float,
         device: torch.device,
+        shares: dict[str, float] | None = None,
     ):
         self.caches, self.max_tokens, self.hide_tokens, self.device = caches, max_tokens, hide_tokens, device
-        self.pools = ConceptPools(caches, "train", anchor=anchor)
+        self.pools = ConceptPools(caches, "train", anchor=anchor, shares=shares)
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """Return one batch of ``count`` concepts."""
@@ -246,7 +248,8 @@ def train_phase(stage: Stage[EncoderConfig], config: EncoderConfig, encoder: Mul
     for parameter in resting:
         parameter.requires_grad_(False)
     model = EncoderLoss(config, encoder, stage.recipe.image_size)
-    batches = Batches(caches, config.anchor, config.max_tokens, config.hide_tokens, stage.device)
+    shares = config.later_shares if config.only else {}
+    batches = Batches(caches, config.anchor, config.max_tokens, config.hide_tokens, stage.device, shares)
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
         batch = batches.draw(step.batch_size, step.generator)

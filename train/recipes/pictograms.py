@@ -86,6 +86,7 @@ PICTOGRAMS = Recipe(
         objective_options={"lambda_align": 10.0},
         later=("audio",),
         later_loop=replace(_ENCODER_LOOP, steps=2500, batch_size=256),
+        later_shares={"sound": 0.4},
     ),
     smooth=SmoothConfig(
         loop=LoopConfig(

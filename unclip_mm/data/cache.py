@@ -7,7 +7,7 @@ recording, picture, drawing or vector; items of one concept are partners across 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -126,9 +126,16 @@ class ConceptPools:
         caches: Modality -> its items.
         split: Which items may be drawn.
         anchor: Draw only concepts that have this modality.
+        shares: Kind -> the least share of what is drawn that goes to concepts with such items, where there are so many.
     """
 
-    def __init__(self, caches: dict[str, ModalityCache], split: str = "train", anchor: str | None = None):
+    def __init__(
+        self,
+        caches: dict[str, ModalityCache],
+        split: str = "train",
+        anchor: str | None = None,
+        shares: Mapping[str, float] | None = None,
+    ):
         self.pools: dict[str, dict[str, list[list[int]]]] = {}
         for modality, cache in caches.items():
             kinds: dict[str, dict[str, list[int]]] = {}
@@ -138,13 +145,19 @@ class ConceptPools:
             self.pools[modality] = {concept: list(groups.values()) for concept, groups in kinds.items()}
         names = set(self.pools[anchor]) if anchor else {name for pool in self.pools.values() for name in pool}
         self.concepts = sorted(names)
+        self.shares = [(self._with_kind(caches, split, kind), share) for kind, share in (shares or {}).items()]
+
+    def _with_kind(self, caches: dict[str, ModalityCache], split: str, kind: str) -> set[str]:
+        return {cache.items[row]["concept"] for cache in caches.values() for row in cache.where(split=split, kind=kind)}
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return modality -> positions (B,) int64 in its cache, -1 where the concept lacks the modality."""
-        order = torch.randperm(len(self.concepts), generator=generator)[:count].tolist()
-        return {
-            modality: self.items_of([self.concepts[i] for i in order], modality, generator) for modality in self.pools
-        }
+        order = [self.concepts[i] for i in torch.randperm(len(self.concepts), generator=generator)]
+        first = [
+            name for having, share in self.shares for name in [n for n in order if n in having][: int(count * share)]
+        ]
+        drawn = list(dict.fromkeys([*first, *order]))[:count]
+        return {modality: self.items_of(drawn, modality, generator) for modality in self.pools}
 
     def items_of(self, concepts: Sequence[str], modality: str, generator: torch.Generator) -> Tensor:
         """Return one random item a concept, -1 where there is none."""
