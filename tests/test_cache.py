@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 import torch
 
 from unclip_mm.data.cache import ConceptPools, ModalityCache
+from unclip_mm.errors import InputError
 
 
 def cache(*items: tuple[str, str]) -> ModalityCache:
@@ -30,3 +32,20 @@ def test_items_without_a_kind_are_all_alike() -> None:
     )
     drawn = Counter(ConceptPools({"imu": bare}).items_of(["cow"] * 900, "imu", torch.Generator()).tolist())
     assert sorted(drawn) == [0, 1, 2] and min(drawn.values()) > 230
+
+
+def test_a_kind_that_few_concepts_have_fills_its_share_of_a_batch() -> None:
+    audio = cache(*[(f"named-{i}", "speech") for i in range(90)], *[(f"heard-{i}", "sound") for i in range(10)])
+    generator = torch.Generator().manual_seed(0)
+
+    def heard(pools: ConceptPools, count: int) -> int:
+        drawn = pools.draw(count, generator)["audio"].tolist()
+        assert len(set(drawn)) == count
+        return sum(audio.items[row]["kind"] == "sound" for row in drawn)
+
+    assert sum(heard(ConceptPools({"audio": audio}), 20) for _ in range(50)) < 150
+    often = ConceptPools({"audio": audio}, shares={"sound": 0.4})
+    assert all(heard(often, 20) >= 8 for _ in range(50))
+    assert heard(often, 50) == 10, "there are no more"
+    with pytest.raises(InputError, match="no item of split 'train' has the kind 'song'"):
+        ConceptPools({"audio": audio}, shares={"song": 0.4})

@@ -92,7 +92,7 @@ class EncoderConfig:
     """Modalities that join when the others are trained: each is then trained alone, into a space that stays as it is."""
     later_loop: LoopConfig = field(default_factory=LoopConfig)
     """How those are optimised."""
-    later_shares: tyro.conf.Suppress[dict[str, float]] = field(default_factory=dict)
+    later_shares: dict[str, float] = field(default_factory=dict)
     """Kind of item -> the least share of those batches that goes to concepts with such items."""
     later_anchor: str = "text"
     """The modality that those are aligned with; speech, say, is far nearer to captions than to pictures."""

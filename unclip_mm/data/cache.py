@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unclip_mm.errors import CheckpointError
+from unclip_mm.errors import CheckpointError, InputError
 
 T = TypeVar("T")
 VALIDATION_FRACTION = 0.02
@@ -127,6 +127,9 @@ class ConceptPools:
         split: Which items may be drawn.
         anchor: Draw only concepts that have this modality.
         shares: Kind -> the least share of what is drawn that goes to concepts with such items, where there are so many.
+
+    Raises:
+        InputError: No item has a kind of ``shares``.
     """
 
     def __init__(
@@ -148,7 +151,10 @@ class ConceptPools:
         self.shares = [(self._with_kind(caches, split, kind), share) for kind, share in (shares or {}).items()]
 
     def _with_kind(self, caches: dict[str, ModalityCache], split: str, kind: str) -> set[str]:
-        return {cache.items[row]["concept"] for cache in caches.values() for row in cache.where(split=split, kind=kind)}
+        having = {c.items[row]["concept"] for c in caches.values() for row in c.where(split=split, kind=kind)}
+        if not having:
+            raise InputError(f"shares: no item of split {split!r} has the kind {kind!r}")
+        return having
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return modality -> positions (B,) int64 in its cache, -1 where the concept lacks the modality."""
