@@ -13,8 +13,9 @@ from PIL import Image, ImageDraw
 
 from train.pictograms.__main__ import main
 from train.pictograms.archives import Archives
-from train.pictograms.concepts import Picture, concept_split, join_concepts
+from train.pictograms.concepts import concept_split, join_concepts
 from train.pictograms.images import held_out_style, jobs
+from train.pictograms.picture import Picture
 from train.pictograms.render import render
 from unclip_mm.data.manifest import read_manifest
 from unclip_mm.errors import InputError

@@ -11,8 +11,9 @@ import soundfile
 from train.pictograms import sounds, speech
 from train.pictograms.archives import Archives
 from train.pictograms.audio_files import SAMPLING_RATE, read_mono, to_mono, trim, write_recording
-from train.pictograms.concepts import Concept, Picture, concept_id
+from train.pictograms.concepts import Concept, concept_id
 from train.pictograms.instruments import midi_file, tunes
+from train.pictograms.picture import Picture
 from unclip_mm.errors import InputError
 
 STAMP_FOLDER = "unpacked/tuxpaint-stamps-default_1_all/usr/share/tuxpaint/stamps"

@@ -10,7 +10,9 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
+from train.pictograms import emoji, openclipart, pysiogame, stamps
 from train.pictograms.archives import Archives
+from train.pictograms.picture import Picture
 
 ALIASES = {
     "aeroplane": "airplane",
@@ -68,34 +70,6 @@ _KEPT_PLURALS = {
     "series",
     "species",
 }
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture of one source, before it is rendered.
-
-    Attributes:
-        key: Where it comes from, unique over all sources and styles together with ``style``: ``emoji:1F34E``,
-            ``stamps:food/fruit/apple_red`` (the path below the stamps folder, without ending).
-        label: The shortest natural name, lower case: ``red apple``.
-        captions: More captions, best first; they never repeat the label.
-        style: ``noto``, ``twemoji``, ``fluent``, ``openmoji``, ``stamp``, ``drawing`` or ``clipart``.
-        source: Name of the package.
-        licence: Licence of the picture.
-        category: A coarse group, informational.
-        path: The file to render.
-        modality: ``image`` or ``sketch``.
-    """
-
-    key: str
-    label: str
-    captions: tuple[str, ...]
-    style: str
-    source: str
-    licence: str
-    category: str
-    path: Path
-    modality: str = "image"
 
 
 @dataclass(frozen=True)
@@ -219,7 +193,5 @@ def join_concepts(pictures: Iterable[Picture]) -> dict[str, Concept]:
 
 def build_concepts(archives: Archives) -> dict[str, Concept]:
     """Read the labels of all picture sources and join them into concepts, sorted by id; no picture is opened."""
-    from train.pictograms import emoji, openclipart, pysiogame, stamps
-
     sources = (emoji, stamps, pysiogame, openclipart)
     return join_concepts(picture for source in sources for picture in source.pictures(archives))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from train.pictograms.archives import Archives
 from train.pictograms.captions import clean, unique, with_article
-from train.pictograms.concepts import Picture
+from train.pictograms.picture import Picture
 
 SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 DROPPED_SUBGROUPS = {"keycap", "alphanum", "skin-tone", "hair-style"}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from train.pictograms.concepts import Concept, Picture, stable_fraction
+from train.pictograms.concepts import Concept, stable_fraction
+from train.pictograms.picture import Picture
 from train.pictograms.render import drawing_kind, has_pixels, render
 from unclip_mm.data.manifest import Row
 

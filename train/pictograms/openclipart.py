@@ -12,7 +12,7 @@ from train.pictograms import emoji, pysiogame, stamps
 from train.pictograms.archives import Archives
 from train.pictograms.captions import clean, unique, with_article
 from train.pictograms.clipart_words import DROPPED_FILES, DROPPED_WORDS, EXTRA_WORDS, TRANSLATED
-from train.pictograms.concepts import Picture
+from train.pictograms.picture import Picture
 
 PACKAGE = "openclipart-svg"
 FOLDER = "usr/share/openclipart/svg"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from train.pictograms.archives import Archives
 from train.pictograms.captions import unique, with_article
-from train.pictograms.concepts import Picture
+from train.pictograms.picture import Picture
 
 FOLDER = "usr/share/games/pysiogame/res/images/art4apps"
 LICENCE = "CC-BY-SA or public domain (the package's files disagree)"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from train.pictograms.archives import Archives
 from train.pictograms.captions import clean, lower_first, unique, with_article, without_article
-from train.pictograms.concepts import Picture
+from train.pictograms.picture import Picture
 from train.pictograms.stamp_labels import DROPPED, LABELS
 
 PACKAGE = "tuxpaint-stamps-default"
