@@ -87,7 +87,7 @@ def test_it_is_saved_in_eight_bits(memory: CaptionMemory, tmp_path: Path, dtype:
     assert (tmp_path / "diffusion_pytorch_model.safetensors").stat().st_size < 50 * DIM + 300
 
 
-def test_the_prior_is_asked_with_what_a_voice_means(pipe: UnCLIPMultimodalPipeline) -> None:
+def test_a_voice_is_taken_to_what_it_means_with_and_without_the_prior(pipe: UnCLIPMultimodalPipeline) -> None:
     both = pipe.encode(text=["a red circle", None], audio=[None, VOICE])
     meant = pipe.normalizer.moved(both)
     known = torch.cat([unit(20, 6)[:, : pipe.encoder.dim], meant["text"][:1]])
@@ -98,11 +98,13 @@ def test_the_prior_is_asked_with_what_a_voice_means(pipe: UnCLIPMultimodalPipeli
     pipe.register_to_config(recall={"audio": 0.1})
     after = pipe._asked(both, None)
     expected = pipe.memory.recall(meant["audio"][1:], 0.1)
-    recalled, still_free = pipe(**call).images, pipe(**call, use_prior=False).images
+    recalled, freely_recalled = pipe(**call).images, pipe(**call, use_prior=False).images
     torch.testing.assert_close(after[:1], before[:1])
     torch.testing.assert_close(after[1:], expected)
     assert not torch.equal(recalled, plain)
-    assert torch.equal(still_free, free)  # without a prior everything is taken as it is
+    without_detail = {"embeddings": expected, "use_prior": False, "seeds": 0, "output_type": "pt"}
+    assert not torch.equal(freely_recalled, free)
+    torch.testing.assert_close(freely_recalled, pipe(**without_detail).images)
 
 
 def test_what_is_led_away_from_is_taken_as_it_is(pipe: UnCLIPMultimodalPipeline) -> None:

@@ -290,7 +290,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             seeds: One for the first picture (the next ones count up), or one a picture; None draws them.
             num_inference_steps, prior_steps: Evaluations of decoder and prior.
             guidance_scale, prior_guidance_scale: 1 is no guidance.
-            use_prior: False feeds the aligned embedding straight to the decoder.
+            use_prior: False feeds what the prior would be asked with straight to the decoder.
             upsample: Make them twice as large, by the model's upsampler.
             batch_size: Most pictures in memory at a time; results do not depend on it.
             output_type: "pil", "np" or "pt".
@@ -333,7 +333,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                 rows_now, away = condition.rows(part), None
                 against_now = None if negative is None else _spread(negative, part)
                 if aligned_only:
-                    embedded = self.normalizer.aligned_to_embedding(self.normalizer.condition(rows_now, chosen_weights))
+                    embedded = self.normalizer.aligned_to_embedding(self._meant(rows_now, chosen_weights))
                     if against_now is not None:
                         away = self.normalizer.aligned_to_embedding(self.normalizer.condition(against_now))
                 else:
