@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,8 @@ def test_rows_of_prompts_come_last_and_paths_are_those_of_the_decoder_as_it_came
     assert (len(embeddings), len(noise), len(pixels), len(choices)) == (8, 8, 6, 2)
     without = (embeddings[:, pipe.encoder.dim :] == 0).all(dim=1)
     assert without.tolist() == [False] * 6 + [True] * 2
+    none = Batches(pictures, prompts, pipe.decoder, replace(CONFIG, prompts=0.0), 2, torch.device("cpu"))
+    assert len(none.draw(8, torch.Generator())[2]) == 8
     latents, noise, times, embeddings, without_detail, without_condition = path
     assert len(latents) == 4 and bool(without_condition.all()) and not bool(without_detail.any())
     assert bool(((times > 0) & (times < 1)).all())

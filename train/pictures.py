@@ -112,4 +112,4 @@ def nearest(made: Tensor, choices: Tensor) -> Tensor:
     side = max(made.shape[-1] // 8, 1)
     far, there = (F.adaptive_avg_pool2d(pixels, side) for pixels in (made.detach(), choices.flatten(0, 1)))
     errors = (there.unflatten(0, choices.shape[:2]) - far[:, None]).square().flatten(2).mean(dim=2)
-    return choices[torch.arange(len(choices)), errors.argmin(dim=1)]
+    return choices[torch.arange(len(choices), device=choices.device), errors.argmin(dim=1)]
