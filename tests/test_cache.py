@@ -49,3 +49,5 @@ def test_a_kind_that_few_concepts_have_fills_its_share_of_a_batch() -> None:
     assert heard(often, 50) == 10, "there are no more"
     with pytest.raises(InputError, match="no item of split 'train' has the kind 'song'"):
         ConceptPools({"audio": audio}, shares={"song": 0.4})
+    with pytest.raises(InputError, match="give a number from 0 to 1"):
+        ConceptPools({"audio": audio}, shares={"sound": 40})

@@ -129,7 +129,7 @@ class ConceptPools:
         shares: Kind -> the least share of what is drawn that goes to concepts with such items, where there are so many.
 
     Raises:
-        InputError: No item has a kind of ``shares``.
+        InputError: No item has a kind of ``shares``, or a share is not in [0, 1].
     """
 
     def __init__(
@@ -148,9 +148,11 @@ class ConceptPools:
             self.pools[modality] = {concept: list(groups.values()) for concept, groups in kinds.items()}
         names = set(self.pools[anchor]) if anchor else {name for pool in self.pools.values() for name in pool}
         self.concepts = sorted(names)
-        self.shares = [(self._with_kind(caches, split, kind), share) for kind, share in (shares or {}).items()]
+        self.shares = [(self._with_kind(caches, split, kind, share), share) for kind, share in (shares or {}).items()]
 
-    def _with_kind(self, caches: dict[str, ModalityCache], split: str, kind: str) -> set[str]:
+    def _with_kind(self, caches: dict[str, ModalityCache], split: str, kind: str, share: float) -> set[str]:
+        if not 0 <= share <= 1:
+            raise InputError(f"shares: {share} of {kind!r} is not allowed; give a number from 0 to 1")
         having = {c.items[row]["concept"] for c in caches.values() for row in c.where(split=split, kind=kind)}
         if not having:
             raise InputError(f"shares: no item of split {split!r} has the kind {kind!r}")
