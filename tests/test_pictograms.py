@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image, ImageDraw
 
 from train.pictograms.__main__ import main
@@ -72,6 +74,34 @@ def tar(files: dict[str, bytes], path: Path | None = None) -> bytes:
     return stream.getvalue()
 
 
+def icons(icons: dict[str, str], characters: dict[str, str]) -> dict[str, bytes]:
+    drawn = {"icons": {name: {"body": body} for name, body in icons.items()}, "width": 72, "height": 72}
+    files = {"icons": drawn, "chars": characters}
+    return {f"package/{name}.json": json.dumps(value).encode() for name, value in files.items()}
+
+
+def font(*points: int) -> bytes:
+    """A font whose glyphs are triangles, the further to the right the higher the code point."""
+    names = {point: f"u{point:x}" for point in points}
+    pens = {name: TTGlyphPen(None) for name in (".notdef", *names.values())}
+    for name, pen in pens.items():
+        pen.moveTo((0, -100))
+        pen.lineTo((500, 900))
+        pen.lineTo((600 + len(name), -100))
+        pen.closePath()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(list(pens))
+    builder.setupCharacterMap(names)
+    builder.setupGlyf({name: pen.glyph() for name, pen in pens.items()})
+    builder.setupHorizontalMetrics(dict.fromkeys(pens, (600, 0)))
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupPost()
+    builder.font.flavor = "woff"
+    stream = io.BytesIO()
+    builder.save(stream)
+    return stream.getvalue()
+
+
 def deb(files: dict[str, bytes], path: Path) -> None:
     members = {"debian-binary": b"2.0\n", "control.tar.gz": tar({}), "data.tar.gz": tar(files)}
     content = b"!<arch>\n"
@@ -98,6 +128,13 @@ def archives(tmp_path_factory) -> Path:
         vector[f"package/color/svg/{code}.svg"] = svg(disc("green") + ring(x))
         vector[f"package/black/svg/{code}.svg"] = svg(ring(x))
     tar(vector, folder / "openmoji-17.0.0.tgz")
+    contrast = icons({"red-apple": disc("black"), "cat": ring(38)}, {"1f34e": "red-apple", "1f408": "cat"})
+    tar(contrast, folder / "iconify-json-fluent-emoji-high-contrast-1.2.6.tgz")
+    named = icons({"cat": ring(42), "flag-chad": ring(46), "no-emoji": ring(47)}, {})
+    tar(named, folder / "iconify-json-emojione-monotone-1.2.1.tgz")
+    weights = {400: font(0x1F34E), 700: font(0x1F34E, 0x1F408)}
+    glyphs = {f"package/files/noto-emoji-0-{weight}-normal.woff": content for weight, content in weights.items()}
+    tar(glyphs, folder / "fontsource-noto-emoji-5.3.2.tgz")
     words = {"package/meta/groups.json": GROUPS, "package/en/data.json": EMOJI}
     tar({name: json.dumps(value).encode() for name, value in words.items()}, folder / "emojibase-data-17.0.0.tgz")
     stamps = "usr/share/tuxpaint/stamps"
@@ -180,9 +217,20 @@ def test_sketches_are_line_art_and_never_ambiguous(prepared):
         "openmoji-sketch-1f34e",
         "openmoji-sketch-1f408",
         "openmoji-sketch-e001",
+        "fluent-contrast-sketch-1f34e",
+        "fluent-contrast-sketch-1f408",
+        "emojione-sketch-1f408",  # found by its name
+        "emojione-sketch-1f1f9-1f1e9",
+        "noto-font-sketch-1f34e",  # of the regular weight alone
         "clipart-sketch-animals-cat_line",
     }
     assert all(row.text and row.image is None for row in sketches)
+
+
+def test_a_glyph_is_drawn_upright(prepared):
+    with Image.open(prepared / "sketches/noto-font/1f34e.png") as image:
+        dark = np.asarray(image) < 128
+    assert dark[100].sum() > 2 * dark[30].sum() > 0
 
 
 def test_pictures_are_square_centred_and_on_white(prepared):
@@ -219,7 +267,13 @@ def test_splits_hold_out_concepts_then_styles_then_sketches():
     pictures = [
         Picture(f"emoji:{number:04X}", f"thing {number}", (), style, "", "", "", Path("a.png"), modality)
         for number in range(600)
-        for style, modality in [("noto", "image"), ("fluent", "image"), ("openmoji", "image"), ("openmoji", "sketch")]
+        for style, modality in [
+            ("noto", "image"),
+            ("fluent", "image"),
+            ("openmoji", "image"),
+            ("openmoji", "sketch"),
+            ("emojione", "sketch"),
+        ]
     ]
     concepts = join_concepts(pictures)
     assert len(concepts) == 600
@@ -233,6 +287,7 @@ def test_splits_hold_out_concepts_then_styles_then_sketches():
     assert 100 <= len(styles) <= 170 and len({row.concept for row in styles}) == len(styles)
     assert len({row.style for row in styles}) == 3
     assert 50 <= sum(job.row.split == "test_sketch" for job in sketches) <= 115
+    assert {job.row.split for job in sketches if job.row.style == "emojione"} == {"train", "test_concept"}
 
 
 def test_small_drawings_are_drawn_again_larger(tmp_path):

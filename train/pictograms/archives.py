@@ -33,6 +33,11 @@ PACKAGES = {
     "@lobehub/fluent-emoji-3d": Package("npm", "1.1.0", "lobehub-fluent-emoji-3d-1.1.0.tgz"),
     "openmoji": Package("npm", "17.0.0", "openmoji-17.0.0.tgz"),
     "emojibase-data": Package("npm", "17.0.0", "emojibase-data-17.0.0.tgz"),
+    "@iconify-json/fluent-emoji-high-contrast": Package(
+        "npm", "1.2.6", "iconify-json-fluent-emoji-high-contrast-1.2.6.tgz"
+    ),
+    "@iconify-json/emojione-monotone": Package("npm", "1.2.1", "iconify-json-emojione-monotone-1.2.1.tgz"),
+    "@fontsource/noto-emoji": Package("npm", "5.3.2", "fontsource-noto-emoji-5.3.2.tgz"),
     "tuxpaint-stamps-default": Package("apt", "2022.06.04-1", "tuxpaint-stamps-default_*.deb"),
     "pysiogame": Package("apt", "4.20.01-1", "pysiogame_*.deb"),
     "openclipart-svg": Package("apt", "1:0.18+dfsg-19", "openclipart-svg_*.deb"),

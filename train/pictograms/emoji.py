@@ -1,4 +1,4 @@
-"""Emoji in four styles (noto, twemoji, fluent, openmoji) and OpenMoji's line art as sketches."""
+"""Emoji in four styles (noto, twemoji, fluent, openmoji), and as sketches: OpenMoji's line art and three other hands'."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from train.pictograms.archives import Archives
 from train.pictograms.captions import clean, unique, with_article
+from train.pictograms.drawn_emoji import READERS, unfold
 from train.pictograms.picture import Picture
 
 SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
@@ -39,7 +40,10 @@ NOUN_GROUPS = {
 
 @dataclass(frozen=True)
 class Source:
-    """Where the pictures of one style are: a folder and an ending, with file names made of code points."""
+    """Where the pictures of one style are: a folder and an ending, with file names made of code points.
+
+    Packages that hold all drawings in one file are unfolded first, and their folder is what comes of it.
+    """
 
     package: str
     style: str
@@ -55,6 +59,9 @@ SOURCES = (
     Source("@lobehub/fluent-emoji-3d", "fluent", "assets", ".webp", "MIT"),
     Source("openmoji", "openmoji", "color/svg", ".svg", "CC-BY-SA-4.0"),
     Source("openmoji", "openmoji", "black/svg", ".svg", "CC-BY-SA-4.0", "sketch"),
+    Source("@iconify-json/fluent-emoji-high-contrast", "fluent-contrast", "", ".svg", "MIT", "sketch"),
+    Source("@iconify-json/emojione-monotone", "emojione", "", ".svg", "CC-BY-4.0", "sketch"),
+    Source("@fontsource/noto-emoji", "noto-font", "", ".svg", "OFL-1.1", "sketch"),
 )
 
 
@@ -149,8 +156,10 @@ def emoji_captions(label: str, group: str, tags: Sequence[str], counts: Counter[
 def pictures(archives: Archives) -> Iterator[Picture]:
     """Yield every emoji picture that has a name, style by style, sorted by file name."""
     names = read_names(archives)
+    labels = {key.lower(): name.label for key, name in names.items()}
     for source in SOURCES:
-        folder = archives.path(source.package) / source.folder
+        unfolded = source.package in READERS
+        folder = unfold(archives, source.package, labels) if unfolded else archives.path(source.package) / source.folder
         seen = set()
         for path in sorted(folder.glob(f"*{source.ending}")):
             picture = _picture(path, source, names)

@@ -15,7 +15,8 @@ class Picture:
             ``stamps:food/fruit/apple_red`` (the path below the stamps folder, without ending).
         label: The shortest natural name, lower case: ``red apple``.
         captions: More captions, best first; they never repeat the label.
-        style: ``noto``, ``twemoji``, ``fluent``, ``openmoji``, ``stamp``, ``drawing`` or ``clipart``.
+        style: ``noto``, ``twemoji``, ``fluent``, ``openmoji``, ``stamp``, ``drawing`` or ``clipart``; of drawings also
+            ``fluent-contrast``, ``emojione`` or ``noto-font``.
         source: Name of the package.
         licence: Licence of the picture.
         category: A coarse group, informational.
