@@ -13,7 +13,7 @@ from train.config import LoopConfig, SmoothConfig
 from train.embed import Item, compute
 from train.models import build_processor
 from train.recipes.tiny import TINY
-from train.smooth import KernelRidge, draw, smooth_head, words_known
+from train.smooth import KernelRidge, crossed, draw, features_of, smooth_head, words_known
 from train.stage import Stage
 from unclip_mm.encoder import MultimodalEncoder, build_encoder
 from unclip_mm.errors import InputError
@@ -60,6 +60,13 @@ def test_captions_words_and_what_lies_between_are_drawn() -> None:
     assert int(between.sum()) > 90 and float(drawn.sum(dim=1).max()) <= 1.0 + 1e-6
 
 
+def test_phrases_are_pieces_of_captions() -> None:
+    phrases = crossed(CAPTIONS, 200)
+    assert len(phrases) == len(set(phrases)) > 40 and crossed(CAPTIONS, 200) == phrases != crossed(CAPTIONS, 200, 1)
+    assert {word for phrase in phrases for word in phrase.split()} == {w for c in CAPTIONS for w in c.split()}
+    assert crossed(["moon", "sun"], 10) == []  # there is nothing to take apart
+
+
 @pytest.fixture
 def stage(tmp_path: Path) -> tuple[Stage[SmoothConfig], MultimodalEncoder]:
     """A run with a frozen text backbone of random weights, and captions in its cache."""
@@ -81,7 +88,7 @@ def test_a_head_comes_to_agree_and_nothing_else_moves(stage: tuple[Stage[SmoothC
     run, encoder = stage
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     processor = build_processor(TINY, CAPTIONS)
-    words = words_known(encoder, processor, "text")
+    words = features_of(encoder, processor, "text", words_known(processor, "text"))
     assert words.shape[1] == 32 and len(words) >= 8
     cache = run.caches("text")["text"]
     taught = cache.features(cache.where(split="train"))["pooled"].float()

@@ -92,10 +92,12 @@ class EncoderConfig:
     """Modalities that join when the others are trained: each is then trained alone, into a space that stays as it is."""
     later_loop: LoopConfig = field(default_factory=LoopConfig)
     """How those are optimised."""
-    later_shares: dict[str, float] = field(default_factory=dict)
-    """Kind of item -> the least share of those batches that goes to concepts with such items."""
+    later_shares: tyro.conf.Suppress[dict[str, dict[str, float]]] = field(default_factory=dict)
+    """Modality -> kind of item -> the least share of its batches that goes to concepts with such items."""
     later_anchor: str = "text"
     """The modality that those are aligned with; speech, say, is far nearer to captions than to pictures."""
+    versions: tyro.conf.Suppress[dict[str, int]] = field(default_factory=dict)
+    """Kind of training sounds -> how many other versions of each are cached beside it (:mod:`train.versions`)."""
     only: tuple[str, ...] = ()
     """Skip the rest: train just these, as ``later`` ones, into the space of the encoder that is exported already."""
     embedding_noise: float = 0.15
@@ -113,6 +115,8 @@ class SmoothConfig:
     """How narrow the bumps of the regression are: it follows what is said of each caption, the more so the narrower."""
     ridge: float = 0.1
     """How far the regression may stay from what is said of a caption, for a smoother way between them."""
+    phrases: int = 15000
+    """How many phrases are made of pieces of captions, beside the words that the tokenizer knows."""
 
 
 @dataclass(frozen=True)

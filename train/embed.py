@@ -20,6 +20,7 @@ from tqdm import tqdm
 from train.command import one_line_errors
 from train.models import build_processor
 from train.stage import default_run, find_recipe
+from train.versions import Version
 from unclip_mm.data.cache import ModalityCache, pixels_to_bytes
 from unclip_mm.data.manifest import INFORMATION, Manifest, Row, read_manifest
 from unclip_mm.encoder import MultimodalEncoder, build_encoder
@@ -57,6 +58,17 @@ def items(manifest: Manifest, modality: str) -> list[Item]:
     return list(found.values())
 
 
+def with_versions(found: list[Item], versions: dict[str, int]) -> list[Item]:
+    """Add other versions of training sounds, as many of each as ``versions`` says of its kind."""
+    made = [
+        Item(Version(item.source, seed), item.about | {"row": f"{item.about['row']}/{seed}"})
+        for item in found
+        if item.about["split"] == "train"
+        for seed in range(versions.get(item.about.get("kind", ""), 0))
+    ]
+    return found + made
+
+
 def _media(manifest: Manifest, row: Row, modality: str) -> Path:
     return manifest.path(row, modality)
 
@@ -73,7 +85,7 @@ def compute(
     order = _by_length(inputs)
     for start in tqdm(range(0, len(order), batch_size), desc=modality, unit="batch"):
         batch = [inputs[i] for i in order[start : start + batch_size]]
-        tensors = processor({modality: [item.source for item in batch]})[modality]
+        tensors = processor({modality: [_load(item.source) for item in batch]})[modality]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=encoder.tower(modality).frozen):
             features = encoder.features(modality, tensors)
         for name, values in _compact(features).items():
@@ -110,9 +122,15 @@ def _by_length(inputs: list[Item]) -> list[int]:
 
     def length(i: int) -> int:
         source = inputs[i].source
-        return len(source) if isinstance(source, str) else source.stat().st_size
+        file = source.file if isinstance(source, Version) else source
+        return len(file) if isinstance(file, str) else file.stat().st_size
 
     return sorted(range(len(inputs)), key=length)
+
+
+def _load(source: Any) -> Any:
+    """Make a version of a sound; what is not one is read by its processor."""
+    return source.load() if isinstance(source, Version) else source
 
 
 def _compact(features: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -168,7 +186,10 @@ def main(
             size = chosen.renderer.picture_size * (FACTOR if large else 1)
             cache = compute_pictures(manifest, size, whole=large)
         else:
-            cache = compute(encoder, processor, modality, items(manifest, modality))
+            inputs = items(manifest, modality)
+            if modality == "audio":
+                inputs = with_versions(inputs, chosen.encoder.versions)
+            cache = compute(encoder, processor, modality, inputs)
         cache.save(folder, modality)
         sizes = ", ".join(f"{name} {tuple(values.shape)}" for name, values in cache.tensors.items())
         print(f"{modality}: {len(cache)} items; {sizes}")

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from train.augment import line_drawing, shift_and_scale
+from train.augment import another_hand, line_drawing, shift_and_scale
 from train.config import EncoderConfig
 from train.loop import Losses, Step, train
+from train.normalizer import fit_normalizer
 from train.smooth import smooth_head
 from train.stage import Stage, find_recipe, run_stage
 from unclip_mm import diagnostics
@@ -149,11 +150,12 @@ class Batches:
         return batch
 
     def _sketches(self, chosen: Tensor, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Drawings where there are any, and in their place, or half of the time, the edges of the pictures."""
+        """Drawings where there are any, and in their place, or two times in five, the edges of the pictures."""
         sketches = line_drawing(pixels, generator)
         real = (chosen >= 0) & (torch.rand(len(chosen), generator=generator) < 0.6)
         if real.any():
-            sketches[real] = shift_and_scale(self.caches["sketch"].features(chosen[real])["pixels"], generator)
+            drawn = shift_and_scale(self.caches["sketch"].features(chosen[real])["pixels"], generator)
+            sketches[real] = another_hand(drawn, generator)
         return sketches
 
     def _on_device(self, features: Features, where: Tensor) -> tuple[Features, Tensor]:
@@ -235,6 +237,17 @@ def phases(config: EncoderConfig) -> list[EncoderConfig]:
     return alone if config.only else [config, *alone]
 
 
+def shares_of(config: EncoderConfig) -> dict[str, float]:
+    """Return how much of a batch goes to concepts with which kind of item: what is said of those that train alone.
+
+    Example:
+        >>> shares = {"audio": {"sound": 0.4}}
+        >>> [shares_of(EncoderConfig(only=only, later_shares=shares)) for only in ((), ("sketch",), ("audio",))]
+        [{}, {}, {'sound': 0.4}]
+    """
+    return {kind: share for name in config.only for kind, share in config.later_shares.get(name, {}).items()}
+
+
 def train_phase(stage: Stage[EncoderConfig], config: EncoderConfig, encoder: MultimodalEncoder) -> MultimodalEncoder:
     """Train the modalities of one phase, and return the whole encoder."""
     trained_now = config.only or tuple(name for name in config.towers if name not in config.later)
@@ -248,8 +261,7 @@ def train_phase(stage: Stage[EncoderConfig], config: EncoderConfig, encoder: Mul
     for parameter in resting:
         parameter.requires_grad_(False)
     model = EncoderLoss(config, encoder, stage.recipe.image_size)
-    shares = config.later_shares if config.only else {}
-    batches = Batches(caches, config.anchor, config.max_tokens, config.hide_tokens, stage.device, shares)
+    batches = Batches(caches, config.anchor, config.max_tokens, config.hide_tokens, stage.device, shares_of(config))
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
         batch = batches.draw(step.batch_size, step.generator)
@@ -293,6 +305,8 @@ def train_encoder(stage: Stage[EncoderConfig]) -> None:
             for modality in stage.recipe.smooth.modalities:
                 smooth_head(stage, stage.recipe.smooth, encoder, modality)
     encoder.save_pretrained(stage.export)
+    if config.only and stage.exported("normalizer").is_dir():
+        fit_normalizer(stage, encoder)
     print({"exported": str(stage.export)})
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from train.stage import Stage
 from unclip_mm.data.cache import ModalityCache
-from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.encoder import MultimodalEncoder, aligned_part
 from unclip_mm.normalizer import EmbeddingNormalizer
 
 
@@ -27,11 +27,17 @@ def embed_all(
     return torch.cat(parts)
 
 
-def load_or_fit_normalizer(stage: Stage[Any], encoder: MultimodalEncoder, most: int = 4000) -> EmbeddingNormalizer:
-    """Return the run's normalizer, fitted to at most ``most`` training items a modality when it is not there yet."""
+def load_or_fit_normalizer(stage: Stage[Any], encoder: MultimodalEncoder) -> EmbeddingNormalizer:
+    """Return the run's normalizer, fitted when it is not there yet."""
     folder = stage.exported("normalizer")
-    if folder.is_dir():
-        return EmbeddingNormalizer.from_pretrained(folder)
+    return EmbeddingNormalizer.from_pretrained(folder) if folder.is_dir() else fit_normalizer(stage, encoder)
+
+
+def fit_normalizer(stage: Stage[Any], encoder: MultimodalEncoder, most: int = 4000) -> EmbeddingNormalizer:
+    """Fit the run's normalizer to at most ``most`` training items a modality, and export it.
+
+    Once more whenever a tower was trained alone: it changes where that modality lies, and nothing else.
+    """
     normalizer = EmbeddingNormalizer(encoder.image_embedding_dim, encoder.dim, encoder.modalities)
     aligned: dict[str, Tensor] = {}
     for modality, cache in stage.caches().items():
@@ -40,8 +46,8 @@ def load_or_fit_normalizer(stage: Stage[Any], encoder: MultimodalEncoder, most: 
         embedded = embed_all(encoder, cache, modality, rows.tolist())
         if modality == "image":
             image_embeddings = embedded
-            embedded = torch.nn.functional.normalize(embedded[:, : encoder.dim], dim=-1)
+            embedded = aligned_part(embedded, encoder.dim)
         aligned[modality] = embedded
     normalizer.fit(image_embeddings, aligned)
-    normalizer.save_pretrained(folder)
+    normalizer.save_pretrained(stage.exported("normalizer"))
     return normalizer

@@ -2,13 +2,15 @@
 
 A head fits the captions that it is trained on and goes where it likes between them. Kernel ridge regression of its own
 outputs, on the features that it sees, agrees with it on the captions and takes the shortest way between. So the head is
-trained once more, to agree with that regression: on its captions, on mixtures of their features, and on the words that
-the tokenizer knows. What was trained on its space stays valid, and words that it was never taught land nearer to their
-pictures.
+trained once more, to agree with that regression: on its captions, on the words that the tokenizer knows, on phrases made
+of pieces of captions, and on mixtures of the features of all these. What was trained on its space stays valid, and words
+that it was never taught land nearer to their pictures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import torch
@@ -90,6 +92,29 @@ class AgreementLoss(nn.Module):
         return {"cosine_loss": 1 - F.cosine_similarity(self.tower({FEATURES: features}).float(), wanted).mean()}
 
 
+def crossed(captions: Sequence[str], count: int, seed: int = 0) -> list[str]:
+    """Make phrases of captions: one with some words of others, or the beginning of one and the end of another.
+
+    Most mean nothing; what matters is that they lie where the phrases lie that people will write.
+
+    Example:
+        >>> crossed(["a red apple", "the moon"], 3)
+        ['the the', 'a moon apple', 'a apple apple']
+    """
+    random, made = Random(seed), dict[str, None]()
+    several = [words for words in (caption.split() for caption in captions) if len(words) > 1]
+    every = [word for words in several for word in words]
+    for _ in range(count if several else 0):
+        words, other = list(random.choice(several)), random.choice(several)
+        if random.random() < 0.5:
+            for _ in range(random.randint(1, 2)):
+                words[random.randrange(len(words))] = random.choice(every)
+        else:
+            words = words[: random.randrange(1, len(words))] + other[random.randrange(len(other)) :]
+        made[" ".join(words)] = None
+    return list(made)
+
+
 def draw(taught: Tensor, words: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Return features (B, F): a third of them of captions, the others mixtures of any two captions or words."""
 
@@ -104,15 +129,20 @@ def draw(taught: Tensor, words: Tensor, count: int, generator: torch.Generator) 
     return torch.where(plain, captions, (1 - share) * some() + share * some())
 
 
-@torch.no_grad()
-def words_known(encoder: MultimodalEncoder, processor: MultimodalProcessor, modality: str) -> Tensor:
-    """Return the features (W, F) of the whole words that the tokenizer knows."""
-    device = next(encoder.parameters()).device
+def words_known(processor: MultimodalProcessor, modality: str) -> list[str]:
+    """Return the whole words that the tokenizer knows, sorted."""
     known = processor.processors[modality].tokenizer.get_vocab()  # type: ignore[attr-defined]
-    words = sorted(word for word in known if word.isalpha() and len(word) >= SHORTEST)
-    parts = []
-    for start in tqdm(range(0, len(words), BATCH), desc="words", unit="batch"):
-        inputs = processor({modality: words[start : start + BATCH]})[modality]
+    return sorted(word for word in known if word.isalpha() and len(word) >= SHORTEST)
+
+
+@torch.no_grad()
+def features_of(
+    encoder: MultimodalEncoder, processor: MultimodalProcessor, modality: str, texts: Sequence[str]
+) -> Tensor:
+    """Return the features (N, F) of texts."""
+    device, parts = next(encoder.parameters()).device, []
+    for start in tqdm(range(0, len(texts), BATCH), desc="words and phrases", unit="batch"):
+        inputs = processor({modality: list(texts[start : start + BATCH])})[modality]
         inputs = {name: values.to(device) for name, values in inputs.items()}
         parts.append(encoder.features(modality, inputs)[FEATURES].float().cpu())
     return torch.cat(parts)
@@ -130,7 +160,9 @@ def smooth_head(stage: Stage[Any], config: SmoothConfig, encoder: MultimodalEnco
     rows = cache.where(split="train")
     taught = cache.features(rows)[FEATURES].float()
     teacher = KernelRidge(taught, embed_all(encoder, cache, modality, rows), config.width, config.ridge)
-    words = words_known(encoder, MultimodalProcessor.from_pretrained(stage.exported("processor")), modality)
+    processor = MultimodalProcessor.from_pretrained(stage.exported("processor"))
+    phrases = crossed(sorted({cache.items[row]["text"] for row in rows}), config.phrases)
+    words = features_of(encoder, processor, modality, [*words_known(processor, modality), *phrases])
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
         features = draw(taught, words, step.batch_size, step.generator)

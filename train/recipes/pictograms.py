@@ -70,7 +70,7 @@ PICTOGRAMS = Recipe(
         loop=_ENCODER_LOOP,
         dim=256,
         towers={
-            "text": {"type": "text", "backbone": "data/backbones/minilm", "width": 384, "depth": 1},
+            "text": {"type": "text", "backbone": "data/backbones/minilm", "width": 768, "depth": 1},
             "audio": {
                 "type": "audio",
                 "backbone": "data/backbones/whisper-tiny-en",
@@ -87,7 +87,8 @@ PICTOGRAMS = Recipe(
         later=("audio",),
         later_loop=replace(_ENCODER_LOOP, steps=4000, batch_size=256),
         hide_tokens=0.3,
-        later_shares={"sound": 0.4},
+        later_shares={"audio": {"sound": 0.4}},
+        versions={"sound": 5},
     ),
     smooth=SmoothConfig(
         loop=LoopConfig(
