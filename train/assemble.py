@@ -124,11 +124,12 @@ def main(output: Path, recipe: str = "pictograms", run: Path | None = None, half
         output: Folder to write.
         recipe: Name of a recipe.
         run: Folder of the run; runs/RECIPE by default.
-        half: Write weights in half precision.
+        half: Write weights in half precision, and tables of words in 8 bits.
     """
     folder = run or default_run(recipe)
     pipe = assemble(recipe, folder)
     if half:
+        pipe.encoder.quantize_words()
         for component in pipe.components.values():
             if isinstance(component, torch.nn.Module):
                 component.half()

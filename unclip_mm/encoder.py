@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
-from unclip_mm.towers import TOWERS, Features, Tower
+from unclip_mm.towers import TOWERS, Features, TextTower, Tower
 
 
 class MultimodalEncoder(ModelMixin, ConfigMixin):
@@ -61,6 +61,15 @@ class MultimodalEncoder(ModelMixin, ConfigMixin):
         if modality not in self.branches:
             raise InputError(f"modality {modality!r}: not known to this model; it takes {', '.join(self.branches)}")
         return cast(Tower, self.branches[modality])
+
+    def quantize_words(self) -> None:
+        """Round the tables of words of frozen text towers to 8 bits, where the rest of a tower decides what is meant."""
+        towers = dict(self.config.towers)
+        for name, tower in self.branches.items():
+            if isinstance(tower, TextTower) and tower.frozen and not towers[name].get("quantized"):
+                tower.quantize()
+                towers[name] = {**towers[name], "quantized": True}
+        self.register_to_config(towers=towers)
 
     def features(self, modality: str, inputs: Features) -> Features:
         """Return the part of a tower's work that no training changes, for the cache."""
