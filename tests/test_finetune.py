@@ -15,6 +15,7 @@ from train.finetune import Batches, FinetuneLoss
 from train.pictures import CHOICE, Pictures, Prompts, embed_pictures, nearest
 from unclip_mm import UnCLIPMultimodalPipeline
 from unclip_mm.data.cache import ModalityCache, pixels_to_float
+from unclip_mm.errors import InputError
 
 CONFIG = FinetuneConfig(perceptual_weight=0.0, embedding_noise=0.0, prompts=0.25, nothing=0.5)
 CONCEPTS = ["sun", "sun", "moon", "moon"]
@@ -108,6 +109,9 @@ def test_rows_of_prompts_come_last_and_paths_are_those_of_the_decoder_as_it_came
     assert (len(embeddings), len(noise), len(pixels), len(choices)) == (8, 8, 6, 2)
     without = (embeddings[:, pipe.encoder.dim :] == 0).all(dim=1)
     assert without.tolist() == [False] * 6 + [True] * 2
+    for name in ("prompts", "nothing"):
+        with pytest.raises(InputError, match=rf"--{name}: 1.2 is not allowed; give a number from 0 to 1"):
+            Batches(pictures, prompts, pipe.decoder, replace(CONFIG, **{name: 1.2}), 2, torch.device("cpu"))
     none = Batches(pictures, prompts, pipe.decoder, replace(CONFIG, prompts=0.0), 2, torch.device("cpu"))
     assert len(none.draw(8, torch.Generator())[2]) == 8
     latents, noise, times, embeddings, without_detail, without_condition = path

@@ -37,6 +37,7 @@ from unclip_mm.autoencoder import decode_latents
 from unclip_mm.data.cache import pixels_to_float
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.errors import InputError
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.prior import MultimodalPrior
 from unclip_mm.sampling import sample_decoder
@@ -129,6 +130,9 @@ class Batches:
         config: How much a batch has of what.
         steps: Evaluations of the decoder.
         device: Where the batches go.
+
+    Raises:
+        InputError: A share of the rows is not in [0, 1].
     """
 
     def __init__(
@@ -140,6 +144,9 @@ class Batches:
         steps: int,
         device: torch.device,
     ):
+        for name, share in (("prompts", config.prompts), ("nothing", config.nothing)):
+            if not 0 <= share <= 1:
+                raise InputError(f"--{name}: {share} is not allowed; give a number from 0 to 1")
         self.pictures, self.prompts, self.config, self.steps, self.device = pictures, prompts, config, steps, device
         self.before = before.eval().requires_grad_(False)
 
