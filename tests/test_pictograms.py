@@ -114,6 +114,8 @@ def deb(files: dict[str, bytes], path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory) -> Path:
+    if not hasattr(tarfile, "data_filter"):
+        pytest.skip("Python 3.11.3 and older cannot unpack archives safely")
     folder = tmp_path_factory.mktemp("archives")
     codes = {"1f34e": "red", "1f408": "orange", "1f1f9-1f1e9": "blue", "1f1f7-1f1f4": "blue"}
     small = {f"{code}.png": picture("PNG", colour) for code, colour in codes.items()}
@@ -312,6 +314,16 @@ def test_archives_say_what_is_missing(tmp_path, monkeypatch, capsys):
         prepare(tmp_path, tmp_path / "out", "--only", "pictures")
 
 
+def test_a_python_that_cannot_unpack_safely_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    tar({"package/a.txt": b"a"}, tmp_path / "openmoji-17.0.0.tgz")
+    with pytest.raises(
+        InputError, match=r"openmoji-17.0.0.tgz: this Python cannot unpack it safely; use Python 3.11.4"
+    ):
+        Archives(tmp_path).path("openmoji")
+
+
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="Python 3.11.3 and older cannot unpack archives safely")
 def test_links_out_of_a_package_are_left_out_and_files_out_of_it_refused(tmp_path):
     link = tarfile.TarInfo("package/font.ttf")
     link.type, link.linkname = tarfile.SYMTYPE, "/usr/share/fonts/font.ttf"
