@@ -132,7 +132,7 @@ def archives(tmp_path_factory) -> Path:
     tar(vector, folder / "openmoji-17.0.0.tgz")
     contrast = icons({"red-apple": disc("black"), "cat": ring(38)}, {"1f34e": "red-apple", "1f408": "cat"})
     tar(contrast, folder / "iconify-json-fluent-emoji-high-contrast-1.2.6.tgz")
-    named = icons({"cat": ring(42), "flag-chad": ring(46), "no-emoji": ring(47)}, {})
+    named = icons({"cat": ring(42), "no-emoji": ring(46)}, {})
     tar(named, folder / "iconify-json-emojione-monotone-1.2.1.tgz")
     weights = {400: font(0x1F34E), 700: font(0x1F34E, 0x1F408)}
     glyphs = {f"package/files/noto-emoji-0-{weight}-normal.woff": content for weight, content in weights.items()}
@@ -222,7 +222,6 @@ def test_sketches_are_line_art_and_never_ambiguous(prepared):
         "fluent-contrast-sketch-1f34e",
         "fluent-contrast-sketch-1f408",
         "emojione-sketch-1f408",  # found by its name
-        "emojione-sketch-1f1f9-1f1e9",
         "noto-font-sketch-1f34e",  # of the regular weight alone
         "clipart-sketch-animals-cat_line",
     }
