@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from objective_cases import NAMES, embeddings, vectors
+from objective_cases import NAMES, embeddings, mask, vectors
 
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.objectives import CSAligner, InfoNCE
@@ -33,6 +33,30 @@ def test_terms_are_infonce_and_the_mean_divergence_of_the_same_pairs(anchor):
     expected = torch.stack([naive(sets[m], sets[n], 0.6) for m, n in pairs]).mean()
     torch.testing.assert_close(terms["divergence_loss"], 0.5 * expected, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(terms["contrastive_loss"], InfoNCE(anchor)(batch)["contrastive_loss"])
+
+
+@pytest.mark.parametrize("size", [None, 3])
+@pytest.mark.parametrize("groups", [None, [0, 1, 2, 0, 1, 3, 4, 5]])
+def test_what_it_searches_for_is_what_infonce_does(groups, size):
+    raw = vectors(8, 3, 6).requires_grad_()
+    batch = Embeddings(raw, mask(8, 3), NAMES[:3])
+    found = []
+    for objective in (CSAligner(chunk_size=size), InfoNCE(chunk_size=size)):
+        terms = objective.double()(batch, None if groups is None else torch.tensor(groups))
+        of_loss = torch.autograd.grad(terms["contrastive_loss"], [raw, objective.log_scale], retain_graph=True)
+        found.append((terms["contrastive_loss"], terms["accuracy"], *of_loss))
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_gradients_of_the_divergence_are_those_of_kernel_densities(size):
+    x, y = vectors(9, 1, 6)[:, 0].requires_grad_(), vectors(5, 1, 6, seed=3)[:, 0].requires_grad_()
+
+    def of(divergence):
+        return torch.autograd.grad(divergence(F.normalize(x, dim=-1), F.normalize(y, dim=-1)), [x, y])
+
+    ours = of(lambda x, y: cauchy_schwarz_divergence(x, y, 0.7, size))
+    torch.testing.assert_close(ours, of(lambda x, y: naive(x, y, 0.7)), rtol=1e-6, atol=1e-9)
 
 
 def test_rows_without_a_partner_move_the_divergence():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from objective_cases import NAMES, embeddings, mask, total, vectors
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
@@ -138,28 +139,45 @@ def test_chunks_change_neither_the_terms_nor_the_gradients(make):
             close(gradients, chunked_gradients)
 
 
-class LargestTensor(TorchDispatchMode):
-    """Notes the largest tensor that any operation makes."""
+class Allocations(TorchDispatchMode):
+    """Notes how many numbers each tensor has that an operation makes, and not only writes to or looks at."""
 
-    numbers = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = [0]
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
-        for value in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(value, torch.Tensor):
-                self.numbers = max(self.numbers, value.untyped_storage().nbytes() // value.element_size())
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        for value in tree_leaves(result):
+            if isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() not in given:
+                self.numbers.append(value.untyped_storage().nbytes() // value.element_size())
         return result
+
+
+def allocations(objective, rows, dim=4, groups=None):
+    raw = vectors(rows, 3, dim).float().requires_grad_()
+    with Allocations() as made:
+        total(objective(Embeddings(raw, torch.ones(rows, 3, dtype=torch.bool), NAMES[:3]), groups)).backward()
+    return made.numbers
 
 
 @pytest.mark.parametrize("make", CHUNKED.values(), ids=CHUNKED.keys())
 def test_chunks_never_hold_a_square_of_the_batch(make, monkeypatch):
-    rows, dim = 256, 4
+    rows = 256
     for size, cached, square in ((16, rows * rows, False), (None, rows * rows, True), (None, 16 * rows, False)):
         monkeypatch.setattr(chunks, "_CACHED", cached)
-        raw = vectors(rows, 3, dim).float().requires_grad_()
-        with LargestTensor() as largest:
-            total(make(size)(Embeddings(raw, torch.ones(rows, 3, dtype=torch.bool), NAMES[:3]))).backward()
-        assert (largest.numbers >= rows * rows) is square, largest.numbers
+        largest = max(allocations(make(size), rows))
+        assert (largest >= rows * rows) is square, largest
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("name", ["symile", "cs-aligner"])
+def test_chunks_are_compared_in_the_same_memory(name, grouped):
+    # what is freed is not always given back or used again, so that strips made anew take the memory of a square
+    rows, size = 1024, 16
+    made = allocations(CHUNKED[name](size), rows, groups=torch.arange(rows) // 2 if grouped else None)
+    assert 0 < sum(numbers for numbers in made if numbers >= size * rows) < rows * rows
 
 
 @pytest.mark.parametrize("make", CHUNKED.values(), ids=CHUNKED.keys())

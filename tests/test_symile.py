@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from objective_cases import NAMES, embeddings
+from objective_cases import NAMES, embeddings, mask
 
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
@@ -40,6 +40,29 @@ def test_scores_are_multilinear_products(shuffle, missing, groups):
     objective = Symile(temperature=0.2, shuffle=shuffle).double()
     ours = objective(batch, None if groups is None else torch.tensor(groups))["contrastive_loss"]
     torch.testing.assert_close(ours, naive(batch, shuffle, 0.2, groups), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [None, 2])
+@pytest.mark.parametrize("modalities", [2, 3, 5])
+@pytest.mark.parametrize("groups", [None, [0, 1, 2, 0, 1, 3, 4, 5, 6]])
+def test_gradients_are_those_of_the_scores(modalities, groups, size):
+    raw = embeddings(9, modalities, missing=0.0).vectors.requires_grad_()
+    batch = Embeddings(raw, mask(9, modalities), NAMES[:modalities])
+    objective = Symile(temperature=0.2, chunk_size=size).double()
+    loss = objective(batch, None if groups is None else torch.tensor(groups))["contrastive_loss"]
+    ours = torch.autograd.grad(2.0 * loss, [raw, objective.log_scale], retain_graph=True)
+    log_scale = objective.log_scale.detach().requires_grad_()
+    expected = torch.autograd.grad(2.0 * naive(batch, True, 1 / log_scale.exp(), groups), [raw, log_scale])
+    torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_evaluation_takes_no_gradient():
+    batch = embeddings(6, 3, missing=0.0)
+    expected = Symile()(batch)
+    with torch.no_grad():
+        terms = Symile()(batch)
+    assert not terms["contrastive_loss"].requires_grad
+    torch.testing.assert_close(terms, expected, rtol=0, atol=0)
 
 
 def test_of_two_modalities_it_is_infonce():

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from unclip_mm.errors import InputError
 
-__all__ = ["check_chunk_size", "in_chunks", "over_rows", "rows_at_once", "take"]
+__all__ = ["check_chunk_size", "in_chunks", "rows_at_once", "take"]
 
 _CACHED = 2**20
 """Numbers of a strip of a B x B matrix that a CPU's caches hold: what is done to it one by one is fast there."""
@@ -35,6 +34,7 @@ def in_chunks(
         tensors: (N, ...) each.
 
     Example:
+        >>> import torch
         >>> x = torch.arange(6.0).reshape(3, 2)
         >>> [low.tolist() for low, _ in in_chunks(lambda part: (part @ x.mT).aminmax(dim=1), 2, 3, x)]
         [[1.0, 3.0], [5.0]]
@@ -44,19 +44,6 @@ def in_chunks(
         return [function(*tensors)]
     parts = zip(*(tensor.split(size) for tensor in tensors), strict=True)
     return [checkpoint(function, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
-
-
-def over_rows(function: Callable[..., Tensor], chunk_size: int | None, columns: int, *tensors: Tensor) -> Tensor:
-    """Concatenate what ``function`` makes of each part of the rows, see `in_chunks`.
-
-    The values do not depend on the parts, and the gradients only by rounding.
-
-    Example:
-        >>> x = torch.arange(6.0).reshape(3, 2)
-        >>> over_rows(lambda part: (part @ x.mT).logsumexp(dim=1), 2, len(x), x).shape
-        torch.Size([3])
-    """
-    return torch.cat([part for (part,) in in_chunks(lambda *parts: (function(*parts),), chunk_size, columns, *tensors)])
 
 
 def rows_at_once(chunk_size: int | None, rows: int, columns: int, like: Tensor) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from unclip_mm.objectives.chunks import over_rows
+from unclip_mm.objectives.chunks import rows_at_once, take
 from unclip_mm.objectives.common import Batch, check_number
+from unclip_mm.objectives.contrast import search_products
 from unclip_mm.objectives.infonce import InfoNCE
-from unclip_mm.objectives.kernels import log_kernel
 
 __all__ = ["CSAligner", "cauchy_schwarz_divergence"]
 
@@ -58,12 +59,21 @@ class CSAligner(InfoNCE):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Compute both terms over the same pairs of modalities."""
-        sets = [batch.vectors[batch.present[:, m], m] for m in range(len(batch.modalities))]
+        sets = [
+            take(column, torch.nonzero(there).flatten())
+            for column, there in zip(batch.vectors.unbind(dim=1), batch.present.unbind(dim=1), strict=True)
+        ]
         divergences = [
             cauchy_schwarz_divergence(sets[m], sets[n], self.bandwidth, self.chunk_size) for m, n in self.pairs(batch)
         ]
         contrast = super().terms(batch)
         return {"divergence_loss": self.lambda_cs * torch.stack(divergences).mean(), **contrast}
+
+    def _search(
+        self, x: Tensor, y: Tensor, x_there: Tensor, y_there: Tensor, groups: Tensor | None, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        firsts, seconds = (torch.nonzero(there).flatten() for there in (x_there, y_there))
+        return search_products(take(x, firsts), take(y, seconds), scale, firsts, seconds, groups, self.chunk_size)
 
 
 def cauchy_schwarz_divergence(x: Tensor, y: Tensor, bandwidth: float, chunk_size: int | None = None) -> Tensor:
@@ -83,9 +93,50 @@ def cauchy_schwarz_divergence(x: Tensor, y: Tensor, bandwidth: float, chunk_size
     """
 
     def log_mean_kernel(a: Tensor, b: Tensor) -> Tensor:
-        sums = over_rows(
-            lambda part: log_kernel(part @ b.mT, "gaussian", bandwidth).logsumexp(dim=1), chunk_size, len(b), a
-        )
-        return sums.logsumexp(dim=0) - math.log(len(a) * len(b))
+        return _LogMeanKernel.apply(a, None if b is a else b, bandwidth, rows_at_once(chunk_size, len(a), len(b), a))
 
     return log_mean_kernel(x, x) + log_mean_kernel(y, y) - 2.0 * log_mean_kernel(x, y)
+
+
+class _LogMeanKernel(torch.autograd.Function):
+    """log mean_ij k(x_i, y_j); without y, of x with itself, whose matrix is symmetric.
+
+    Strips of log k are made in one place, and again in backward.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor | None, bandwidth: float, size: int) -> Tensor:
+        others = x if y is None else y
+        strip, means = x.new_empty(min(size, len(x)), len(others)), []
+        for part in x.split(size):
+            logs = _log_kernel(part, others, bandwidth, strip)
+            top = logs.amax(dim=1, keepdim=True)
+            means.append(logs.sub_(top).exp_().mean(dim=1).log_().add_(top.squeeze(1)))
+        mean = torch.cat(means).logsumexp(dim=0) - math.log(len(x))
+        # A matrix that is a single strip is small enough to be kept, as what it asks of each pair.
+        kept = strip.mul_(top.sub_(mean).exp_()) if len(means) == 1 else None
+        ctx.save_for_backward(x, y, mean, kept)
+        ctx.bandwidth, ctx.size = bandwidth, size
+        return mean
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, mean, kept = ctx.saved_tensors
+        others = x if y is None else y
+        strip = x.new_empty(min(ctx.size, len(x)), len(others)) if kept is None else kept
+        of_x, of_y = torch.empty_like(x), None if y is None else torch.zeros_like(y)
+        for part, asked in zip(x.split(ctx.size), of_x.split(ctx.size), strict=True):
+            weights = _log_kernel(part, others, ctx.bandwidth, strip).sub_(mean).exp_() if kept is None else kept
+            torch.mm(weights, others, out=asked)
+            if of_y is not None:
+                of_y.addmm_(weights.mT, part)
+        slope = gradients[0] / (len(x) * len(others) * ctx.bandwidth**2)
+        if of_y is None:
+            return of_x.mul_(2.0 * slope), None, None, None
+        return of_x.mul_(slope), of_y.mul_(slope), None, None
+
+
+def _log_kernel(part: Tensor, others: Tensor, bandwidth: float, strip: Tensor) -> Tensor:
+    """Put the log of the gaussian between unit vectors, (cosine - 1) / bandwidth^2, into the first rows of a strip."""
+    return torch.mm(part, others.mT, out=strip[: len(part)]).sub_(1.0).div_(bandwidth**2)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from unclip_mm.errors import InputError
+from unclip_mm.objectives.chunks import rows_at_once, take
 from unclip_mm.objectives.common import Batch
-from unclip_mm.objectives.contrast import Contrast, search
+from unclip_mm.objectives.contrast import NOT_COUNTED, Contrast, Strip
 
 __all__ = ["Symile"]
 
@@ -67,25 +73,127 @@ class Symile(Contrast):
                 "embeddings: no row has every modality, or only one; mix two such rows or more into every batch"
             )
         scale = self.scale(batch.vectors.dtype)
-        vectors = batch.vectors[rows][:, there]
-        sides = [self._ask(vectors, m, rows, batch.groups, scale) for m in range(len(there))]
-        return {
-            "contrastive_loss": torch.stack([loss for loss, _ in sides]).mean(),
-            "accuracy": torch.stack([hits for _, hits in sides]).mean(),
-            "scale": scale,
-        }
+        groups = None if batch.groups is None else batch.groups[rows]
+        size = rows_at_once(self.chunk_size, len(rows), len(rows), batch.vectors)
+        loss, accuracy = _Search.apply(take(batch.vectors, rows), scale, there, groups, self.shuffle, size)
+        return {"contrastive_loss": loss, "accuracy": accuracy, "scale": scale}
 
-    def _ask(
-        self, vectors: Tensor, m: int, rows: Tensor, groups: Tensor | None, scale: Tensor
+
+class _Search(torch.autograd.Function):
+    """Loss and accuracy of complete rows, each of the modalities asked for by all others.
+
+    A strip of scores has whole rows, so that its gradient is known as soon as its loss is. It is taken at once: backward
+    makes no strip again, and is left nothing but the gradient; the products of modalities are dropped, too.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        vectors: Tensor,
+        scale: Tensor,
+        modalities: Sequence[int],
+        groups: Tensor | None,
+        shuffle: bool,
+        size: int,
     ) -> tuple[Tensor, Tensor]:
-        asked, others = scale * vectors[:, m], [n for n in range(vectors.shape[1]) if n != m]
-        shifts = [position if self.shuffle else 0 for position in range(len(others))]
-        own = (asked * vectors[:, others].prod(dim=1)).sum(dim=1)
-        mixed = torch.stack([vectors[:, n].roll(-by, 0) for n, by in zip(others, shifts, strict=True)]).prod(dim=0)
+        wanted, rows, sides = any(ctx.needs_input_grad), len(vectors), len(modalities)
+        gradient = torch.zeros_like(vectors) if wanted else None
+        columns = [_Column(vectors[:, m], None if gradient is None else gradient[:, m]) for m in modalities]
+        shifts = [position if shuffle else 0 for position in range(sides - 1)]
+        strip = Strip(vectors, min(size, rows), rows, groups is not None)
+        found = [_ask(columns[k], columns[:k] + columns[k + 1 :], shifts, scale, groups, strip) for k in range(sides)]
+        loss, accuracy = (torch.stack(values).mean() for values in zip(*found, strict=True))
+        if gradient is not None:
+            gradient /= rows * sides
+            # A score is linear in the scale, and in each of the modalities, which therefore ask the same of it.
+            of_scale = torch.linalg.vecdot(gradient, vectors).sum() / sides
+            ctx.save_for_backward(gradient.mul_(scale), of_scale)
+        ctx.mark_non_differentiable(accuracy)
+        return loss, accuracy
 
-        def logits(part: Tensor, own: Tensor, at: Tensor) -> Tensor:
-            return (part @ mixed.mT).scatter(1, at.unsqueeze(1), own.unsqueeze(1))
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        of_vectors, of_scale = ctx.saved_tensors
+        return gradients[0] * of_vectors, gradients[0] * of_scale, None, None, None, None
 
-        members = torch.stack([rows.roll(-by, 0) for by in shifts])
-        at = torch.arange(len(rows), device=rows.device)
-        return search(logits, [asked, own, at], rows, rows, groups, self.chunk_size, members=members)
+
+@dataclass(frozen=True, eq=False)
+class _Column:
+    """Vectors of one modality (N, D), and where their gradient is summed up."""
+
+    values: Tensor
+    gradient: Tensor | None
+
+    def __getitem__(self, rows: slice) -> _Column:
+        return _Column(self.values[rows], None if self.gradient is None else self.gradient[rows])
+
+
+def _ask(
+    asked: _Column,
+    others: Sequence[_Column],
+    shifts: Sequence[int],
+    scale: Tensor,
+    groups: Tensor | None,
+    strip: Strip,
+) -> tuple[Tensor, Tensor]:
+    """Give loss and accuracy of the search for one modality, and sum up the gradient of N / scale times the loss."""
+    mixed, still = _product(others, shifts), [0] * len(others)
+    of_mixed = None if asked.gradient is None else torch.zeros_like(mixed)
+    losses, found = (mixed.new_empty(len(mixed)) for _ in range(2))
+    for start in range(0, len(mixed), len(strip.scores)):
+        rows = slice(start, start + len(strip.scores))
+        part, partners = asked[rows], [other[rows] for other in others]
+        partner = _product(partners, still)
+        own = (scale * part.values * partner).sum(dim=1)
+        scores = strip.products(scale * part.values, mixed)
+        _leave_out(scores, start, shifts, groups, strip)
+        diagonal = scores.diagonal(start).fill_(NOT_COUNTED)
+        found[rows] = own > scores.amax(dim=1)  # in a space that has collapsed nobody is found
+        diagonal.copy_(own)
+        losses[rows] = _softmax(scores) - own
+        if part.gradient is not None and of_mixed is not None:
+            of_own = (diagonal - 1.0).unsqueeze(1)
+            diagonal.zero_()  # for that score is not with what is mixed
+            part.gradient.addmm_(scores, mixed).add_(of_own * partner)
+            of_mixed.addmm_(scores.mT, part.values)
+            _pull(partners, still, of_own * part.values)
+    if of_mixed is not None:
+        _pull(others, shifts, of_mixed)
+    return losses.mean(), found.mean()
+
+
+def _leave_out(scores: Tensor, start: int, shifts: Sequence[int], groups: Tensor | None, strip: Strip) -> None:
+    """Let candidates with a member of the same group as the rows from `start` on not count."""
+    rows = torch.arange(start, start + len(scores), device=scores.device)
+    for by in set(shifts):
+        if groups is None:
+            scores.scatter_(1, ((rows - by) % scores.shape[1]).unsqueeze(1), NOT_COUNTED)
+        else:
+            strip.leave_out(scores, groups[rows], groups.roll(-by))
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Turn each row into its softmax, in place; give the logsumexp that it had."""
+    top = scores.amax(dim=1, keepdim=True)
+    total = scores.sub_(top).exp_().sum(dim=1, keepdim=True)
+    scores /= total
+    return total.log_().add_(top).squeeze(1)
+
+
+def _roll(values: Tensor, by: int) -> Tensor:
+    return values.roll(by, 0) if by else values
+
+
+def _product(columns: Sequence[_Column], shifts: Sequence[int]) -> Tensor:
+    """Multiply the vectors of all columns, of each those that are its shift further on."""
+    return reduce(torch.mul, [_roll(column.values, -by) for column, by in zip(columns, shifts, strict=True)])
+
+
+def _pull(columns: Sequence[_Column], shifts: Sequence[int], of_product: Tensor) -> None:
+    """Add to the gradient of each column what is asked of their `_product`."""
+    for column, by in zip(columns, shifts, strict=True):
+        rest = [_roll(other.values, -n) for other, n in zip(columns, shifts, strict=True) if other is not column]
+        asked = reduce(torch.mul, rest, of_product)
+        if column.gradient is not None:
+            column.gradient.add_(_roll(asked, by))
