@@ -151,7 +151,7 @@ PICTOGRAMS = Recipe(
     finetune=FinetuneConfig(
         loop=replace(
             _PIXEL_LOOP,
-            steps=10500,
+            steps=12000,
             batch_size=20,
             learning_rate=4e-4,
             decay_fraction=1.0,

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from unclip_mm.objectives.chunks import rows_at_once, take
 from unclip_mm.objectives.common import Batch, check_number
-from unclip_mm.objectives.contrast import search_products
 from unclip_mm.objectives.infonce import InfoNCE
 
 __all__ = ["CSAligner", "cauchy_schwarz_divergence"]
@@ -68,12 +67,6 @@ class CSAligner(InfoNCE):
         ]
         contrast = super().terms(batch)
         return {"divergence_loss": self.lambda_cs * torch.stack(divergences).mean(), **contrast}
-
-    def _search(
-        self, x: Tensor, y: Tensor, x_there: Tensor, y_there: Tensor, groups: Tensor | None, scale: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        firsts, seconds = (torch.nonzero(there).flatten() for there in (x_there, y_there))
-        return search_products(take(x, firsts), take(y, seconds), scale, firsts, seconds, groups, self.chunk_size)
 
 
 def cauchy_schwarz_divergence(x: Tensor, y: Tensor, bandwidth: float, chunk_size: int | None = None) -> Tensor:

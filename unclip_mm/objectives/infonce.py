@@ -10,7 +10,7 @@ from torch import Tensor
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import take
 from unclip_mm.objectives.common import Batch
-from unclip_mm.objectives.contrast import Contrast, search
+from unclip_mm.objectives.contrast import Contrast, search_products
 
 __all__ = ["InfoNCE"]
 
@@ -102,7 +102,4 @@ class InfoNCE(Contrast):
         self, x: Tensor, y: Tensor, x_there: Tensor, y_there: Tensor, groups: Tensor | None, scale: Tensor
     ) -> tuple[Tensor, Tensor]:
         firsts, seconds = (torch.nonzero(there).flatten() for there in (x_there, y_there))
-        asked, candidates = scale * take(x, firsts), take(y, seconds)
-        return search(
-            lambda part: part @ candidates.mT, [asked], firsts, seconds, groups, self.chunk_size, both_ways=True
-        )
+        return search_products(take(x, firsts), take(y, seconds), scale, firsts, seconds, groups, self.chunk_size)
