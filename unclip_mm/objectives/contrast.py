@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unclip_mm.errors import InputError
-from unclip_mm.objectives.chunks import check_chunk_size, in_chunks, rows_at_once, take
+from unclip_mm.objectives.chunks import check_chunk_size, rows_at_once, take
 from unclip_mm.objectives.common import Objective, check_number
 
-__all__ = ["NOT_COUNTED", "Contrast", "Strip", "search", "search_products"]
+__all__ = ["NOT_COUNTED", "Contrast", "Pairs", "Products", "Strip", "search"]
 
 _MAX_SCALE = 100.0
 NOT_COUNTED = -1e30
@@ -47,84 +46,6 @@ class Contrast(Objective):
         return self.log_scale.to(dtype).exp()
 
 
-def search(
-    logits_of: Callable[..., Tensor],
-    asked: Sequence[Tensor],
-    rows: Tensor,
-    candidates: Tensor,
-    groups: Tensor | None,
-    chunk_size: int | None,
-    *,
-    both_ways: bool = False,
-    smoothing: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    """Let every row look for itself among the candidates; those of its own group, itself apart, do not count.
-
-    Args:
-        logits_of: Parts of `asked` (n, ...) -> their logits (n, K) with all candidates.
-        asked: Tensors (N, ...) that describe the rows.
-        rows: (N,) int64, ascending positions in the batch.
-        candidates: (K,) int64, ascending positions in the batch. Rows that are not among them do not look.
-        groups: (B,) of the whole batch; None: every row is a group of its own.
-        chunk_size: Rows at a time, see `in_chunks`.
-        both_ways: Let every candidate look for itself among the rows, too; the results are the means of both.
-        smoothing: Share of the label that is spread evenly over the candidates that count.
-
-    Returns:
-        Mean cross entropy, and the share that find themselves before all others.
-    """
-    own, look = _own(rows, candidates)
-
-    def compare(part: Tensor, own: Tensor, look: Tensor, *asked: Tensor) -> tuple[Tensor, ...]:
-        logits, own = logits_of(*asked), own.unsqueeze(1)
-        counted, allowed = logits, None
-        if groups is not None:
-            allowed = groups[part].unsqueeze(1) != groups[candidates]
-            allowed |= candidates == part.unsqueeze(1)
-            logits = logits.masked_fill(~allowed, NOT_COUNTED)
-            counted = counted.masked_fill(~allowed, 0.0) if smoothing else counted
-        positive = logits.gather(1, own)
-        with torch.no_grad():  # where a row does not look, nothing is changed
-            others = logits.scatter(1, own, positive.masked_fill(look.unsqueeze(1), NOT_COUNTED))
-        results = [positive.squeeze(1)]
-        for dim in (1, 0) if both_ways else (1,):
-            results += [logits.logsumexp(dim), others.amax(dim)]
-            if smoothing:
-                total = counted.sum(dim)
-                count = torch.full_like(total, logits.shape[dim]) if allowed is None else allowed.sum(dim)
-                results += [total, count]
-        return tuple(results)
-
-    parts = list(zip(*in_chunks(compare, chunk_size, len(candidates), rows, own, look, *asked), strict=True))
-    looking = torch.nonzero(look).flatten()
-    positive = take(torch.cat(parts[0]), looking)
-    width = 4 if smoothing else 2
-    sides = [[take(torch.cat(values), looking) for values in parts[1 : 1 + width]]]
-    if both_ways:
-        join = (partial(torch.logsumexp, dim=0), partial(torch.amax, dim=0), partial(torch.sum, dim=0))
-        whole = [join[min(k, 2)](torch.stack(values)) for k, values in enumerate(parts[1 + width :])]
-        sides.append([take(values, own[looking]) for values in whole])
-    return _mean(positive, sides, smoothing)
-
-
-def _own(rows: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """Give where each row stands among the candidates, and whether it does."""
-    own = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
-    return own, candidates[own] == rows
-
-
-def _mean(positive: Tensor, sides: Sequence[Sequence[Tensor]], smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Average cross entropy and hits over the searches and the sides: logsumexp, best other, and sum and count."""
-    losses, hits = [], []
-    for total, best, *mean in sides:
-        loss = total - positive
-        if mean:
-            loss = (1.0 - smoothing) * loss + smoothing * (total - mean[0] / mean[1])
-        losses.append(loss.mean())
-        hits.append((positive.detach() > best).to(loss.dtype).mean())  # in a space that has collapsed nobody is found
-    return torch.stack(losses).mean(), torch.stack(hits).mean()
-
-
 class Strip:
     """Scores of some rows with all candidates, always in the same memory.
 
@@ -146,126 +67,249 @@ class Strip:
         """Give the inner products (n, K) of a part of the rows (n, D) with the candidates (K, D)."""
         return torch.mm(part, candidates.mT, out=self.scores[: len(part)])
 
-    def leave_out(self, scores: Tensor, groups: Tensor, candidates: Tensor) -> None:
+    def leave_out(self, scores: Tensor, groups: Tensor, candidates: Tensor, value: float = NOT_COUNTED) -> None:
         """Let candidates of the same group (K,) as a row (n,) not count."""
-        scores.masked_fill_(torch.eq(groups.unsqueeze(1), candidates, out=self.same[: len(scores)]), NOT_COUNTED)
+        scores.masked_fill_(torch.eq(groups.unsqueeze(1), candidates, out=self.same[: len(scores)]), value)
 
 
-def search_products(
-    x: Tensor,
-    y: Tensor,
+class Pairs:
+    """Logits of pairs of rows and candidates, strip by strip, and the gradients of what they are made of.
+
+    Args:
+        scale: Factor of the logits, 1 / tau.
+        tensors: What describes rows and candidates, the vectors (N, D) of the rows first.
+        size: Most rows of a strip.
+    """
+
+    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
+        self.scale, self.tensors, self.size = scale, tensors, size
+
+    @property
+    def candidates(self) -> int:
+        """How many there are."""
+        return len(self.tensors[1])
+
+    def logits(self, rows: slice, out: Tensor) -> None:
+        """Write the logits (n, K) of some rows; what `pull` needs of them stays here until the next strip."""
+        raise TypeError(f"{type(self).__name__} has no logits")
+
+    def kept(self) -> list[Tensor]:
+        """Give what stays of a strip, the same tensors each time."""
+        return []
+
+    def pull(self, rows: slice, asked: Tensor) -> None:
+        """Take in the gradient (n, K) of the logits of the last strip; its memory is free to be used."""
+        raise TypeError(f"{type(self).__name__} has no gradient")
+
+    def gradients(self) -> list[Tensor]:
+        """Give what has come together: the gradients of the scale and of the tensors."""
+        raise TypeError(f"{type(self).__name__} has no gradient")
+
+
+class Products(Pairs):
+    """Scaled inner products of x (N, D) with y (K, D)."""
+
+    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
+        super().__init__(scale, tensors, size)
+        self.of_x, self.of_y = (torch.zeros_like(tensor) for tensor in tensors)
+
+    def logits(self, rows: slice, out: Tensor) -> None:
+        """Write them."""
+        x, y = self.tensors
+        torch.mm(self.scale * x[rows], y.mT, out=out)
+
+    def pull(self, rows: slice, asked: Tensor) -> None:
+        """Hand on their gradient, without the scale."""
+        x, y = self.tensors
+        torch.mm(asked, y, out=self.of_x[rows])
+        self.of_y.addmm_(asked.mT, x[rows])
+
+    def gradients(self) -> list[Tensor]:
+        """Scale what has come together."""
+        of_scale = torch.linalg.vecdot(self.of_x, self.tensors[0]).sum()
+        return [of_scale, self.of_x.mul_(self.scale), self.of_y.mul_(self.scale)]
+
+
+def search(
+    kind: type[Pairs],
     scale: Tensor,
+    tensors: Sequence[Tensor],
     rows: Tensor,
     candidates: Tensor,
     groups: Tensor | None,
     chunk_size: int | None,
-) -> tuple[Tensor, Tensor]:
-    """Do what `search` does, both ways, where the logits are inner products.
+    smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Let every row look for itself among the candidates, and every candidate among the rows.
+
+    Those of its own group, itself apart, do not count.
 
     Args:
-        x: (N, D) vectors of the rows.
-        y: (K, D) vectors of the candidates.
-        scale: of the inner products.
-        rows, candidates, groups, chunk_size: as in `search`.
+        kind: What the logits are.
+        scale, tensors: Of the pairs.
+        rows: (N,) int64, ascending positions in the batch.
+        candidates: (K,) int64, ascending positions in the batch. Only what is in both looks.
+        groups: (B,) of the whole batch; None: every row is a group of its own.
+        chunk_size: Rows at a time, see :mod:`unclip_mm.objectives.chunks`.
+        smoothing: Share of the label that is spread evenly over what counts.
+
+    Returns:
+        Means of both ways: of the cross entropy, and the share that find themselves before all others; and the mean
+        logit of what looks with itself.
     """
-    own, look = _own(rows, candidates)
+    own = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
+    look = candidates[own] == rows
     labels = None if groups is None else (groups[rows], groups[candidates])
-    size = min(rows_at_once(chunk_size, len(x), len(y), x), len(x))
-    positive, *ways = _Products.apply(x, y, scale, own, look, labels, size)
+    size = min(rows_at_once(chunk_size, len(rows), len(candidates), scale), len(rows))
+    found = _Search.apply(kind, size, smoothing > 0, own, look, labels, scale, *tensors)
     looking = torch.nonzero(look).flatten()
+    positive = take(found[0], looking)
+    half = len(found) // 2 + 1
     sides = [
-        [take(values, looking) for values in ways[:2]],
-        [take(values, own[looking]) for values in ways[2:]],
+        [take(values, looking) for values in found[1:half]],
+        [take(values, own[looking]) for values in found[half:]],
     ]
-    return _mean(take(positive, looking), sides)
+    losses, hits = [], []
+    for total, best, *mean in sides:
+        loss = total - positive
+        if mean:
+            loss = (1.0 - smoothing) * loss + smoothing * (total - mean[0] / mean[1])
+        losses.append(loss.mean())
+        hits.append((positive.detach() > best).to(loss.dtype).mean())  # in a space that has collapsed nobody is found
+    return torch.stack(losses).mean(), torch.stack(hits).mean(), positive.detach().mean()
 
 
-class _Products(torch.autograd.Function):
-    """What `search_products` needs of the scores.
+class _Search(torch.autograd.Function):
+    """What `search` needs of the logits.
 
-    The scores that rows have with themselves; logsumexp, and best of the others, of each row and of each candidate.
+    The logits that rows have with themselves; then of each row, and of each candidate: logsumexp, the best of the
+    others, and, to smooth labels, sum and number of the logits that count.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        x: Tensor,
-        y: Tensor,
-        scale: Tensor,
+        kind: type[Pairs],
+        size: int,
+        smooth: bool,
         own: Tensor,
         look: Tensor,
         groups: tuple[Tensor, Tensor] | None,
-        size: int,
+        scale: Tensor,
+        *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        pairs, strip = _Pairs(x, y, scale, own, look, groups), Strip(x, size, len(y), groups is not None)
+        pairs, x = kind(scale, tensors, size), tensors[0]
+        columns = pairs.candidates
+        partners, strip = _Partners(own, look, groups), Strip(x, size, columns, groups is not None)
         work = torch.empty_like(strip.scores)
         positive, total, best = (x.new_empty(len(x)) for _ in range(3))
-        column_top, column_best = (x.new_full((len(y),), -math.inf) for _ in range(2))
-        column_sum = x.new_zeros(len(y))
+        column_top, column_best = (x.new_full((columns,), -math.inf) for _ in range(2))
+        column_sum = x.new_zeros(columns)
+        spread = _Spread(x, columns) if smooth else None
         for start in range(0, len(x), size):
-            rows = slice(start, start + size)
-            scores, positive[rows] = pairs.scores(rows, strip)
+            rows = slice(start, min(start + size, len(x)))
+            scores = strip.scores[: rows.stop - start]
+            pairs.logits(rows, scores)
+            positive[rows] = partners.values(scores, rows)
+            if spread is not None:
+                partners.leave_out(scores, rows, strip, 0.0)
+                spread.add(scores, rows, strip, partners)
+            partners.leave_out(scores, rows, strip, NOT_COUNTED)
             top = scores.amax(dim=1, keepdim=True)
             total[rows] = _sum_of_exp(scores, top, work, dim=1).log_().add_(top.squeeze(1))
             top = torch.maximum(column_top, scores.amax(dim=0))
             column_sum.mul_(column_top.sub_(top).exp_()).add_(_sum_of_exp(scores, top, work, dim=0))
             column_top = top
-            pairs.put(scores, rows, torch.full_like(positive[rows], NOT_COUNTED))
+            partners.put(scores, rows, torch.full_like(positive[rows], NOT_COUNTED))
             best[rows] = scores.amax(dim=1)
             torch.maximum(column_best, scores.amax(dim=0), out=column_best)
-        kept = None
+        kept: list[Tensor] = []
         if size == len(x):  # a matrix that is a single strip is small enough to be kept
-            pairs.put(scores, slice(None), positive)
-            kept = scores
+            partners.put(scores, slice(None), positive)
+            kept = [scores, *pairs.kept()]
         column_total = column_sum.log_().add_(column_top)
-        ctx.save_for_backward(x, y, scale, own, look, total, column_total, kept)
-        ctx.groups, ctx.size = groups, size
-        ctx.mark_non_differentiable(best, column_best)
-        return positive, total, best, column_total, column_best
+        ctx.save_for_backward(own, look, total, column_total, scale, *tensors, *kept)
+        ctx.kind, ctx.groups, ctx.size, ctx.smooth, ctx.tensors = kind, groups, size, smooth, len(tensors)
+        if spread is None:
+            ctx.mark_non_differentiable(best, column_best)
+            return positive, total, best, column_total, column_best
+        counts = spread.counts
+        ctx.mark_non_differentiable(best, column_best, *counts)
+        sums = spread.sums
+        return positive, total, best, sums[0], counts[0], column_total, column_best, sums[1], counts[1]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, scale, own, look, total, column_total, kept = ctx.saved_tensors
-        of_positive, of_total, _, of_column_total, _ = gradients
-        pairs, strip = _Pairs(x, y, scale, own, look, ctx.groups), Strip(x, ctx.size, len(y), ctx.groups is not None)
-        of_x, of_y, work = torch.empty_like(x), torch.zeros_like(y), torch.empty_like(strip.scores)
+        own, look, total, column_total, scale, *rest = ctx.saved_tensors
+        tensors, kept = rest[: ctx.tensors], rest[ctx.tensors :]
+        of_positive, of_total = gradients[:2]
+        of_column_total = gradients[len(gradients) // 2 + 1]
+        pairs, x = ctx.kind(scale, tensors, ctx.size), tensors[0]
+        partners = _Partners(own, look, ctx.groups)
+        strip = Strip(x, ctx.size, pairs.candidates, ctx.groups is not None)
+        work = torch.empty_like(strip.scores)
+        if kept:
+            strip.scores.copy_(kept[0])
+            for place, values in zip(pairs.kept(), kept[1:], strict=True):
+                place.copy_(values)
         for start in range(0, len(x), ctx.size):
-            rows = slice(start, start + ctx.size)
-            scores = pairs.scores(rows, strip)[0] if kept is None else strip.scores.copy_(kept)
-            asked = torch.sub(scores, total[rows, None], out=work[: len(scores)]).exp_().mul_(of_total[rows, None])
+            rows = slice(start, min(start + ctx.size, len(x)))
+            scores, asked = (numbers[: rows.stop - start] for numbers in (strip.scores, work))
+            if not kept:
+                pairs.logits(rows, scores)
+                partners.leave_out(scores, rows, strip, NOT_COUNTED)
+            torch.sub(scores, total[rows, None], out=asked).exp_().mul_(of_total[rows, None])
             asked.add_(scores.sub_(column_total).exp_().mul_(of_column_total))
+            if ctx.smooth:
+                asked.add_(gradients[3][rows, None]).add_(gradients[7])
+                partners.leave_out(asked, rows, strip, 0.0)
             asked.scatter_add_(1, own[rows, None], of_positive[rows, None])
-            torch.mm(asked, y, out=of_x[rows])
-            of_y.addmm_(asked.mT, x[rows])
-        of_scale = torch.linalg.vecdot(of_x, x).sum()
-        return of_x.mul_(scale), of_y.mul_(scale), of_scale, None, None, None, None
+            pairs.pull(rows, asked)
+        return None, None, None, None, None, None, *pairs.gradients()
 
 
 @dataclass(frozen=True, eq=False)
-class _Pairs:
-    """All pairs of rows x and candidates y, of which row i is candidate own_i if look_i."""
+class _Partners:
+    """Of all pairs of rows and candidates: row i is candidate own_i if look_i, and others of its group do not count."""
 
-    x: Tensor
-    y: Tensor
-    scale: Tensor
     own: Tensor
     look: Tensor
     groups: tuple[Tensor, Tensor] | None
 
-    def scores(self, rows: slice, strip: Strip) -> tuple[Tensor, Tensor]:
-        """Give scores of some rows with all candidates, and those with themselves; others of a group do not count."""
-        scores = strip.products(self.scale * self.x[rows], self.y)
-        positive = scores.gather(1, self.own[rows, None]).squeeze(1)
-        if self.groups is not None:
-            strip.leave_out(scores, self.groups[0][rows], self.groups[1])
-            self.put(scores, rows, positive)
-        return scores, positive
+    def values(self, scores: Tensor, rows: slice) -> Tensor:
+        """Give what some rows have with themselves."""
+        return scores.gather(1, self.own[rows, None]).squeeze(1)
 
     def put(self, scores: Tensor, rows: slice, values: Tensor) -> None:
-        """Set the scores that some rows have with themselves; where a row does not look, nothing is changed."""
+        """Set what some rows have with themselves; where a row does not look, nothing is changed."""
         own, look = self.own[rows, None], self.look[rows, None]
         scores.scatter_(1, own, torch.where(look, values.unsqueeze(1), scores.gather(1, own)))
+
+    def leave_out(self, scores: Tensor, rows: slice, strip: Strip, value: float) -> None:
+        """Set what does not count to a value."""
+        if self.groups is not None:
+            positive = self.values(scores, rows)
+            strip.leave_out(scores, self.groups[0][rows], self.groups[1], value)
+            self.put(scores, rows, positive)
+
+
+class _Spread:
+    """Sums and numbers of the logits that count, of rows and of candidates."""
+
+    def __init__(self, x: Tensor, columns: int) -> None:
+        self.sums, self.counts = ((x.new_empty(len(x)), x.new_zeros(columns)) for _ in range(2))
+
+    def add(self, scores: Tensor, rows: slice, strip: Strip, partners: _Partners) -> None:
+        """Add a strip, in which what does not count is zero."""
+        self.sums[0][rows] = scores.sum(dim=1)
+        self.sums[1].add_(scores.sum(dim=0))
+        self.counts[0][rows] = scores.shape[1]
+        self.counts[1].add_(len(scores))
+        if partners.groups is not None:
+            own, look, same = partners.own[rows], partners.look[rows].to(scores), strip.same[: len(scores)]
+            self.counts[0][rows] += look - same.sum(dim=1)
+            self.counts[1].sub_(same.sum(dim=0)).index_add_(0, own, look)
 
 
 def _sum_of_exp(scores: Tensor, top: Tensor, work: Tensor, dim: int) -> Tensor:

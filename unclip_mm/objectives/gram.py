@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,13 +10,114 @@ from torch import Tensor
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import take
 from unclip_mm.objectives.common import Batch, check_number
-from unclip_mm.objectives.contrast import Contrast, search
-from unclip_mm.objectives.spectrum import root
+from unclip_mm.objectives.contrast import Contrast, Pairs, search
 
 __all__ = ["GRAM", "TRIANGLE"]
 
-Cosines = Callable[[Tensor], Tensor]
-"""(K, D) vectors of K tuples -> their inner products with anchors: (n, K), or (K,) with one anchor a tuple."""
+_SMALLEST = 1e-6
+"""What is added to the square of a volume or of an area, whose root has a finite gradient then where it is zero."""
+
+
+class _Tuples(Pairs):
+    """Logits -scale * distance of anchors x (N, D) with tuples, which k vectors (K, D) and a number (K,) describe.
+
+    A subclass says how the distance, and what it asks for, come from the products of an anchor with the k vectors.
+    """
+
+    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
+        super().__init__(scale, tensors, size)
+        x, *vectors, number = tensors
+        shape = (size, len(number))
+        self.products = [x.new_empty(shape) for _ in vectors]
+        self.inner, self.distance = (x.new_empty(shape) for _ in range(2))
+        self.closed = torch.empty(shape, dtype=torch.bool, device=x.device)
+        self.of_scale, self.of_tensors = torch.zeros_like(scale), [torch.zeros_like(tensor) for tensor in tensors]
+
+    def logits(self, rows: slice, out: Tensor) -> None:
+        """Measure the pairs."""
+        x, *vectors, number = self.tensors
+        for vector, product in zip(vectors, self.products, strict=True):
+            torch.mm(x[rows], vector.mT, out=product[: len(out)])
+        products, inner, distance = self._strip(len(out))
+        self.measure(products, number, inner, distance)
+        torch.mul(distance, -self.scale, out=out)
+
+    def kept(self) -> list[Tensor]:
+        """Give products and distances."""
+        return [*self.products, self.inner, self.distance]
+
+    def pull(self, rows: slice, asked: Tensor) -> None:
+        """Hand on the gradient of the distances, without the scale."""
+        x, *vectors, number = self.tensors
+        of_x, *of_vectors, of_number = self.of_tensors
+        products, inner, distance = self._strip(len(asked))
+        self.of_scale -= torch.linalg.vecdot(asked.flatten(), distance.flatten())
+        of_number += self.slopes(asked.div_(distance), products, number, inner, distance)
+        for vector, of_vector, product in zip(vectors, of_vectors, products, strict=True):
+            of_x[rows].addmm_(product, vector)
+            of_vector.addmm_(product.mT, x[rows])
+
+    def gradients(self) -> list[Tensor]:
+        """Scale what has come together."""
+        return [self.of_scale, *(gradient.mul_(self.scale) for gradient in self.of_tensors)]
+
+    def _strip(self, count: int) -> tuple[list[Tensor], Tensor, Tensor]:
+        return [product[:count] for product in self.products], self.inner[:count], self.distance[:count]
+
+    def measure(self, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> None:
+        """Write distances (n, K), and what else `slopes` needs, in the memory that is given."""
+        raise TypeError(f"{type(self).__name__} has no distance")
+
+    def slopes(self, asked: Tensor, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
+        """Turn the products into what is asked of them, and give what is asked of the numbers (K,).
+
+        Args:
+            asked: (n, K), the gradient of -distance, divided by the distance.
+            products, number, inner, distance: As `measure` left them.
+        """
+        raise TypeError(f"{type(self).__name__} has no slopes")
+
+
+class _Volumes(_Tuples):
+    """V = sqrt(d (1 - sum_m c_m^2)), of the products c_m with an orthonormal basis, and d = det Gram(Y)."""
+
+    def measure(self, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> None:
+        """Keep what lies outside the basis in `inner`."""
+        torch.mul(products[0], products[0], out=inner)
+        for product in products[1:]:
+            inner.addcmul_(product, product)
+        inner.neg_().add_(1.0).clamp_(min=0.0)
+        torch.mul(inner, number, out=distance).add_(_SMALLEST).sqrt_()
+
+    def slopes(self, asked: Tensor, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
+        """dV = (outside dd - 2 d sum_m c_m dc_m) / 2 V."""
+        asked.masked_fill_(torch.le(inner, 0.0, out=self.closed[: len(asked)]), 0.0)
+        of_number = torch.mul(asked, inner, out=distance).sum(dim=0).mul_(-0.5)
+        asked.mul_(number)
+        for product in products:
+            product.mul_(asked)
+        return of_number
+
+
+class _Areas(_Tuples):
+    """A = 1/2 sqrt(4 u v - p^2), u = 1 - x.y, v = 1 - x.z, p = u + v - (1 - y.z): Heron's formula by squares of sides."""
+
+    def measure(self, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> None:
+        """Keep u and v in the place of the products, and p in `inner`."""
+        u, v = (product.neg_().add_(1.0) for product in products)
+        torch.add(u, v, out=inner).add_(number - 1.0)
+        torch.mul(u, v, out=distance).mul_(4.0).addcmul_(inner, inner, value=-1.0)
+        distance.clamp_(min=0.0).add_(_SMALLEST).sqrt_().mul_(0.5)
+
+    def slopes(self, asked: Tensor, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
+        """dA = ((2 v - p) du + (2 u - p) dv - p d(y.z)) / 4 A."""
+        none = distance.new_tensor(_SMALLEST).sqrt().mul(0.5)
+        asked.masked_fill_(torch.le(distance, none, out=self.closed[: len(asked)]), 0.0).mul_(0.25)
+        u, v = products
+        u.mul_(2.0).sub_(inner).mul_(asked)
+        v.mul_(2.0).sub_(inner).mul_(asked)
+        products.reverse()  # what is asked of x.y is made of v, and of x.z of u
+        return torch.mul(asked, inner, out=distance).sum(dim=0)
 
 
 class GRAM(Contrast):
@@ -57,6 +158,7 @@ class GRAM(Contrast):
         0.001
     """
 
+    kind: type[_Tuples] = _Volumes
     measured = "volume"
     needs = "another modality"
 
@@ -81,30 +183,25 @@ class GRAM(Contrast):
         columns, present = batch.vectors.unbind(dim=1), batch.present.unbind(dim=1)
         described = self.describe([columns[m] for m in others], [present[m] for m in others])
         there, tuple_there = present[anchor], self.complete(batch.present[:, others])
-        both = torch.nonzero(there & tuple_there).flatten()
-        if not len(both):
+        if not bool((there & tuple_there).any()):
             wanted = f"the anchor {self.anchor!r} and {self.needs}"
             raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
         anchors, tuples = torch.nonzero(there).flatten(), torch.nonzero(tuple_there).flatten()
-        x, y = take(columns[anchor], anchors), [take(values, tuples) for values in described]
-        loss, accuracy = search(
-            lambda part: -scale * self.distance(lambda v: part @ v.mT, *y),
-            [x],
+        loss, accuracy, own = search(
+            self.kind,
+            scale,
+            [take(columns[anchor], anchors), *(take(values, tuples) for values in described)],
             anchors,
             tuples,
             batch.groups,
             self.chunk_size,
-            both_ways=True,
-            smoothing=self.smoothing,
+            self.smoothing,
         )
-        with torch.no_grad():
-            asked = columns[anchor][both]
-            own = self.distance(lambda v: (asked * v).sum(dim=-1), *(values[both] for values in described)).mean()
         return {
             "contrastive_loss": loss,
             "accuracy": accuracy,
             "scale": scale,
-            self.measured: own,
+            self.measured: -own / scale.detach(),
         }
 
     def complete(self, present: Tensor) -> Tensor:
@@ -112,7 +209,7 @@ class GRAM(Contrast):
         return present.any(dim=1)
 
     def describe(self, others: Sequence[Tensor], present: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Prepare tuples for `distance`.
+        """Prepare tuples to be measured.
 
         Args:
             others: k times (B, D), zero where absent.
@@ -131,14 +228,6 @@ class GRAM(Contrast):
             determinant = determinant * torch.where(there, square.squeeze(-1), 1.0)
             basis.append(vector / (square + tiny).sqrt())
         return *basis, determinant
-
-    def distance(self, cosines: Cosines, *described: Tensor) -> Tensor:
-        """Measure anchors against tuples as `describe` gives them: (n, K), or (K,)."""
-        *basis, determinant = described
-        outside = torch.ones((), dtype=determinant.dtype, device=determinant.device)
-        for direction in basis:
-            outside = outside - cosines(direction).square()
-        return root(determinant * outside.clamp(min=0.0))
 
 
 class TRIANGLE(GRAM):
@@ -166,6 +255,7 @@ class TRIANGLE(GRAM):
         0.866
     """
 
+    kind = _Areas
     measured = "area"
     needs = "both others"
 
@@ -186,10 +276,3 @@ class TRIANGLE(GRAM):
         """Give the two vectors (B, D) of each pair, and their cosine (B,)."""
         y, z = others
         return y, z, (y * z).sum(dim=-1)
-
-    def distance(self, cosines: Cosines, *described: Tensor) -> Tensor:
-        """Measure anchors against pairs as `describe` gives them: (n, K), or (K,)."""
-        y, z, yz = described
-        xy, xz = cosines(y), cosines(z)
-        product = (1.0 - xy - xz + yz).square()
-        return 0.5 * root((4.0 * (1.0 - xy) * (1.0 - xz) - product).clamp(min=0.0))

@@ -10,7 +10,7 @@ from torch import Tensor
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import take
 from unclip_mm.objectives.common import Batch
-from unclip_mm.objectives.contrast import Contrast, search_products
+from unclip_mm.objectives.contrast import Contrast, Products, search
 
 __all__ = ["InfoNCE"]
 
@@ -102,4 +102,5 @@ class InfoNCE(Contrast):
         self, x: Tensor, y: Tensor, x_there: Tensor, y_there: Tensor, groups: Tensor | None, scale: Tensor
     ) -> tuple[Tensor, Tensor]:
         firsts, seconds = (torch.nonzero(there).flatten() for there in (x_there, y_there))
-        return search_products(take(x, firsts), take(y, seconds), scale, firsts, seconds, groups, self.chunk_size)
+        vectors = [take(x, firsts), take(y, seconds)]
+        return search(Products, scale, vectors, firsts, seconds, groups, self.chunk_size)[:2]
