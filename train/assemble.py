@@ -16,6 +16,7 @@ from train.normalizer import embed_all
 from train.prior import prior_scheduler
 from train.stage import default_run, final_decoder, find_recipe
 from unclip_mm.checkpoints import VOCABULARY
+from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.data.cache import ModalityCache
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.encoder import MultimodalEncoder
@@ -56,6 +57,7 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         autoencoder=AutoencoderDC.from_pretrained(autoencoder),
         prior=prior,
         upsampler=upsampler,
+        completion=EmbeddingCompletion.from_pretrained(export / "complete") if (export / "complete").is_dir() else None,
         memory=memorise(run, encoder, normalizer) if chosen.recall else None,
         prior_scheduler=None if prior is None else prior_scheduler(),
         image_size=image_size,
@@ -124,12 +126,12 @@ def main(output: Path, recipe: str = "pictograms", run: Path | None = None, half
         output: Folder to write.
         recipe: Name of a recipe.
         run: Folder of the run; runs/RECIPE by default.
-        half: Write weights in half precision, and tables of words in 8 bits.
+        half: Write weights in half precision, and frozen backbones in 8 bits.
     """
     folder = run or default_run(recipe)
     pipe = assemble(recipe, folder)
     if half:
-        pipe.encoder.quantize_words()
+        pipe.encoder.quantize()
         for component in pipe.components.values():
             if isinstance(component, torch.nn.Module):
                 component.half()

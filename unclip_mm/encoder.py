@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
-from unclip_mm.towers import TOWERS, Features, TextTower, Tower
+from unclip_mm.towers import TOWERS, Features, Tower
 
 
 class MultimodalEncoder(ModelMixin, ConfigMixin):
@@ -22,6 +22,7 @@ class MultimodalEncoder(ModelMixin, ConfigMixin):
         dim: D.
         towers: Modality -> ``{"type": ..., **options}``; types are the keys of ``TOWERS``. A ``backbone`` is the
             configuration of a transformers network as a dict; :func:`build_encoder` takes pretrained ones by name.
+            ``"quantized": True`` keeps a frozen one in 8 bits.
 
     Example:
         >>> towers = {"a": {"type": "vector", "features": 3, "width": 8}, "b": {"type": "vector", "features": 5}}
@@ -62,11 +63,12 @@ class MultimodalEncoder(ModelMixin, ConfigMixin):
             raise InputError(f"modality {modality!r}: not known to this model; it takes {', '.join(self.branches)}")
         return cast(Tower, self.branches[modality])
 
-    def quantize_words(self) -> None:
-        """Round the tables of words of frozen text towers to 8 bits, where the rest of a tower decides what is meant."""
+    def quantize(self) -> None:
+        """Round the matrices of frozen backbones to 8 bits; the configuration says so, and once is enough."""
         towers = dict(self.config.towers)
-        for name, tower in self.branches.items():
-            if isinstance(tower, TextTower) and tower.frozen and not towers[name].get("quantized"):
+        for name in self.branches:
+            tower = self.tower(name)
+            if tower.backbone is not None and tower.frozen and not towers[name].get("quantized"):
                 tower.quantize()
                 towers[name] = {**towers[name], "quantized": True}
         self.register_to_config(towers=towers)
@@ -146,4 +148,7 @@ def _tower_class(name: str, options: dict[str, Any]) -> type[Tower]:
 
 def _build_tower(name: str, dim: int, options: dict[str, Any]) -> Tower:
     kind: Any = _tower_class(name, options)
-    return kind(dim, **{key: value for key, value in options.items() if key != "type"})
+    tower: Tower = kind(dim, **{key: value for key, value in options.items() if key not in ("type", "quantized")})
+    if options.get("quantized"):
+        tower.quantize()
+    return tower

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from unclip_mm.errors import CheckpointError, InputError
+from unclip_mm.towers.quantized import quantize
 
 Features = dict[str, Tensor]
 """Named tensors whose first dimension is the batch B."""
@@ -33,6 +34,18 @@ class Tower(nn.Module):
         self.backbone, self.frozen = backbone, frozen
         if backbone is not None and frozen:
             backbone.requires_grad_(False)
+
+    def quantize(self) -> None:
+        """Round the matrices of the frozen backbone to 8 bits (:mod:`unclip_mm.towers.quantized`).
+
+        Raises:
+            InputError: There is no backbone, or it is trained.
+        """
+        if self.backbone is None or not self.frozen:
+            raise InputError(
+                f"{type(self).__name__}: only a frozen backbone can be put in 8 bits; what is trained cannot"
+            )
+        quantize(self.backbone)
 
     def run_backbone(self, inputs: Features) -> Features:
         """Turn processed inputs into the features that the head takes; without a backbone, the inputs themselves."""

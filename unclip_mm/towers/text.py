@@ -6,10 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from unclip_mm.errors import InputError
 from unclip_mm.towers.base import Features, Tower, build_backbone
 from unclip_mm.towers.heads import MLPHead
-from unclip_mm.towers.words import QuantizedWords
 
 
 class TextTower(Tower):
@@ -20,10 +18,6 @@ class TextTower(Tower):
         backbone: Configuration of a transformers text encoder (``bert``, ``mpnet``, ...).
         frozen: Leave the backbone as it came.
         width, depth, dropout: Of the head.
-        quantized: Keep the backbone's table of words in 8 bits (:class:`~unclip_mm.towers.words.QuantizedWords`).
-
-    Raises:
-        InputError: The backbone is both quantized and trained.
     """
 
     def __init__(
@@ -34,20 +28,11 @@ class TextTower(Tower):
         width: int = 512,
         depth: int = 1,
         dropout: float = 0.1,
-        quantized: bool = False,
     ):
         super().__init__(build_backbone(backbone), frozen)
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None  # the mean of the tokens is used, and a pooler would be dead weight
         self.mlp = MLPHead(self.backbone.config.hidden_size, width, depth, dim, dropout)
-        if quantized:
-            self.quantize()
-
-    def quantize(self) -> None:
-        """Round the backbone's table of words to 8 bits."""
-        if not self.frozen:
-            raise InputError("text tower: a table of words in 8 bits cannot be trained; freeze the backbone")
-        self.backbone.set_input_embeddings(QuantizedWords.of(self.backbone.get_input_embeddings()))
 
     def run_backbone(self, inputs: Features) -> Features:
         """Return ``pooled`` (B, F): the mean of the last hidden states over the tokens that are there."""
