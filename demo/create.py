@@ -207,7 +207,7 @@ def _build_options(studio: Studio) -> list[Any]:
             value=studio.has_prior,
             interactive=studio.has_prior,
             label="Use the prior",
-            info="off: the aligned embedding goes straight to the decoder; an image alone needs none",
+            info="off: each prompt means one picture, whatever the seed; an image alone needs none",
             elem_id="prior",
         )
     upsample = gr.Checkbox(

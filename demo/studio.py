@@ -35,7 +35,7 @@ class Settings:
     Attributes:
         steps: Steps of the decoder; None for the model's default.
         guidance: How closely the decoder follows the prompt; None for the model's default.
-        use_prior: Whether the prior runs, or the aligned embedding goes straight to the decoder.
+        use_prior: Whether the prior runs; else a prompt means one picture, whatever the seed.
         upsample: Whether pictures are made twice as large.
         negative_text: What to lead the picture away from; blank for nothing.
     """
@@ -108,23 +108,21 @@ class Studio:
     ) -> Iterator[Picture]:
         """Make pictures of evenly spaced points between two prompts, all from the same noise.
 
-        With a prior the way goes through the image embeddings that it imagines, layout and style included; without one
-        through the shared space.
+        The way goes through the image embeddings that the prompts come to, layout and style included.
 
         Raises:
             InputError: A prompt cannot be used, or nothing lies between the two (they point in opposite directions).
         """
         from unclip_mm import slerp
 
-        through_prior = self.has_prior and settings.use_prior
         with self._lock:
-            first, last = (self._end(prompt, seed, through_prior) for prompt in (start, end))
+            first, last = (self._end(prompt, seed, settings) for prompt in (start, end))
         facts = {"prompt": {"from": start.description, "to": end.description}}
         shares = [stop / (stops - 1) for stop in range(stops)]
         between = [
             slerp(first, last, share) * (first.norm() + share * (last.norm() - first.norm())) for share in shares
         ]
-        call = {"use_prior": through_prior}
+        call = {"use_prior": self.has_prior and settings.use_prior}
         yield from self._decode(between, [seed] * stops, settings, call, facts, on_step)
 
     def add(
@@ -225,13 +223,10 @@ class Studio:
         """Return unit vectors (B, D): the weighed mean of a prompt's modalities, moved to where images lie."""
         return self.pipeline.normalizer.condition(self.pipeline.encode(**prompt.media), prompt.weights)
 
-    def _end(self, prompt: Prompt, seed: int, through_prior: bool) -> Tensor:
-        """Return a vector (E,) that the decoder takes, or (D,) without a prior."""
-        if not through_prior:
-            return self._condition(prompt)[0]
-        return self.pipeline.imagine(
-            **prompt.media, weights=prompt.weights if len(prompt.media) > 1 else None, seeds=seed
-        )[0]
+    def _end(self, prompt: Prompt, seed: int, settings: Settings) -> Tensor:
+        """Return the image embedding (E,) that a prompt comes to."""
+        weights = prompt.weights if len(prompt.media) > 1 else None
+        return self.pipeline.imagine(**prompt.media, weights=weights, seeds=seed, use_prior=settings.use_prior)[0]
 
     def _decode(
         self,

@@ -10,7 +10,7 @@ import torch
 from train.conditions import Conditions
 from train.config import DistillConfig
 from train.distill import Batches, Pairs, conditions_of, make_pairs, sampling_error
-from train.imagined import imagine_views, recognise
+from train.imagined import imagine, imagine_views
 from train.prior import prior_scheduler
 from train.recipes.tiny import TINY
 from train.views import Views
@@ -34,25 +34,15 @@ def views(pipe: UnCLIPMultimodalPipeline) -> Views:
 
 
 def test_pairs_are_what_the_teacher_makes(pipe: UnCLIPMultimodalPipeline, views: Views) -> None:
-    config = DistillConfig(teacher_steps=3, drop_detail=0.0, embedding_noise=0.0)
+    config = DistillConfig(teacher_steps=3, embedding_noise=0.0)
     conditions = conditions_of(views, None, pipe.normalizer, config, 0)
     assert conditions.shape == (12, pipe.encoder.image_embedding_dim)
     pairs = make_pairs(pipe.decoder, conditions, config, 0, "pairs")
-    assert len(pairs) == 12 and not pairs.without_detail.any()
+    assert len(pairs) == 12
     assert torch.equal(pairs.embeddings, conditions)
     # the teacher's own way there, in single precision
     assert sampling_error(pipe.decoder, pairs, 3, config.guidance_scale) < 1e-3
     assert not torch.equal(make_pairs(pipe.decoder, conditions, config, 1, "pairs").noise, pairs.noise)
-
-
-def test_each_row_is_painted_with_or_without_detail(pipe: UnCLIPMultimodalPipeline, views: Views) -> None:
-    config = DistillConfig(teacher_steps=2, drop_detail=0.5, embedding_noise=0.0)
-    pairs = make_pairs(pipe.decoder, conditions_of(views, None, pipe.normalizer, config, 0), config, 0, "pairs")
-    assert 0 < int(pairs.without_detail.sum()) < len(pairs)
-    # both kinds are on the teacher's own way, each with its own condition
-    assert sampling_error(pipe.decoder, pairs, 2, config.guidance_scale) < 1e-3
-    pairs.without_detail = ~pairs.without_detail
-    assert sampling_error(pipe.decoder, pairs, 2, config.guidance_scale) > 1e-3
 
 
 def test_some_pairs_are_of_what_the_prior_imagines(pipe: UnCLIPMultimodalPipeline, views: Views) -> None:
@@ -68,10 +58,9 @@ def test_rows_without_a_condition_are_pictures(views: Views) -> None:
     pairs = Pairs(
         *(torch.full((3, 8, 8, 8), value).half() for value in (5.0, 6.0)),
         torch.zeros(3, 4).half(),
-        torch.zeros(3, dtype=torch.bool),
     )
     batches = Batches(pairs, views, DistillConfig(drop_condition=0.5), torch.device("cpu"))
-    latents, noise, times, _, _, nothing = batches.draw(40, torch.Generator().manual_seed(0))
+    latents, noise, times, _, nothing = batches.draw(40, torch.Generator().manual_seed(0))
     assert 5 < int(nothing.sum()) < 35
     assert bool((latents[~nothing] == 6).all()) and bool((noise[~nothing] == 5).all())
     assert not (latents[nothing] == 6).any() and not (noise[nothing] == 5).any()
@@ -96,26 +85,16 @@ def test_what_is_imagined_depends_on_the_seed_alone(pipe: UnCLIPMultimodalPipeli
     assert not torch.equal(made.embeddings, imagine_views(*given, noise=0.5, seed=1).embeddings)
 
 
-def test_what_is_imagined_is_recognised_as_the_picture_that_it_is_nearest_to(pipe: UnCLIPMultimodalPipeline) -> None:
-    generator, concepts = torch.Generator().manual_seed(0), [str(number) for number in range(6)]
-    caches = {"image": ModalityCache({}, [{"concept": concept, "split": "train"} for concept in concepts])}
-    conditions = Conditions(caches, pipe.encoder, pipe.normalizer, "train", TINY.prior)
-    own = torch.randn(6, pipe.encoder.image_embedding_dim, generator=generator)
+def test_a_prior_is_asked_for_whole_embeddings(pipe: UnCLIPMultimodalPipeline) -> None:
+    asked = torch.nn.functional.normalize(torch.randn(6, pipe.encoder.dim), dim=-1)
     sampling = {"prior_steps": 3, "prior_guidance_scale": 2.0}
-
-    def ask(times: int, least_cosine: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        return recognise(pipe.prior, conditions, concepts, own, pipe.normalizer, sampling, times, least_cosine, seed)
-
-    made, nearest = ask(2, -1.0)
-    assert made.shape == (12, own.shape[1]) and not torch.equal(made[:6], made[6:])
-    cosines = torch.nn.functional.cosine_similarity(made[:, None], own[None], dim=-1)
-    assert torch.equal(nearest, cosines.argmax(dim=1))
-    limit = float(cosines.amax(dim=1).sort().values[5:7].mean())
-    kept, places = ask(2, limit)
-    assert 0 < len(kept) < 12 and torch.equal(kept, made[cosines.amax(dim=1) >= limit])
-    assert torch.equal(places, nearest[cosines.amax(dim=1) >= limit])
-    assert len(ask(1, 1.01)[0]) == 0
-    assert torch.equal(ask(1, -1.0)[0], made[:6]) and not torch.equal(ask(1, -1.0, seed=1)[0], made[:6])
+    made = imagine(pipe.prior, asked, sampling, 0)
+    assert made.shape == (6, pipe.encoder.image_embedding_dim)
+    assert torch.equal(made, imagine(pipe.prior, asked, sampling, 0))
+    assert not torch.equal(made, imagine(pipe.prior, asked, sampling, 1))
+    noise = torch.randn(made.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(made, sample_prior(pipe.prior, prior_scheduler(), asked, noise, 3, 2.0))
 
 
 def test_an_embedding_goes_on_from_where_it_is(pipe: UnCLIPMultimodalPipeline) -> None:

@@ -102,9 +102,9 @@ def test_a_voice_is_taken_to_what_it_means_with_and_without_the_prior(pipe: UnCL
     torch.testing.assert_close(after[:1], before[:1])
     torch.testing.assert_close(after[1:], expected)
     assert not torch.equal(recalled, plain)
-    without_detail = {"embeddings": expected, "use_prior": False, "seeds": 0, "output_type": "pt"}
+    asked_alike = {"embeddings": expected, "use_prior": False, "seeds": 0, "output_type": "pt"}
     assert not torch.equal(freely_recalled, free)
-    torch.testing.assert_close(freely_recalled, pipe(**without_detail).images)
+    torch.testing.assert_close(freely_recalled, pipe(**asked_alike).images)
 
 
 def test_what_is_led_away_from_is_taken_as_it_is(pipe: UnCLIPMultimodalPipeline) -> None:

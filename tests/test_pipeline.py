@@ -212,11 +212,14 @@ def test_a_saved_pipeline_comes_back_in_a_fresh_process(pipe: UnCLIPMultimodalPi
     np.testing.assert_allclose(np.load(tmp_path / "image.npy", allow_pickle=False), here, atol=1e-3)
 
 
-def test_what_the_prior_imagines_is_what_the_call_decodes(pipe: UnCLIPMultimodalPipeline) -> None:
+@pytest.mark.parametrize("use_prior", [True, False])
+def test_what_prompts_come_to_is_what_the_call_decodes(pipe: UnCLIPMultimodalPipeline, use_prior: bool) -> None:
     prompts = {"text": ["a red circle", "a blue square"], "sketch": drawing(), "weights": {"text": 0.7, "sketch": 0.3}}
-    imagined = pipe.imagine(**prompts, seeds=[4, 9])
+    imagined = pipe.imagine(**prompts, seeds=[4, 9], use_prior=use_prior)
     assert imagined.shape == (2, 64)
-    directly = pipe(**prompts, seeds=[4, 9])
+    again = pipe.imagine(**prompts, seeds=[5, 9], use_prior=use_prior)
+    assert torch.equal(imagined[0], again[0]) != use_prior and torch.equal(imagined[1], again[1])
+    directly = pipe(**prompts, seeds=[4, 9], use_prior=use_prior)
     for row, image in enumerate(pipe(embeddings=imagined, seeds=[4, 9]).images):
         assert difference(image, directly.images[row]) <= 1
     assert torch.equal(pipe.imagine(image=picture()), pipe.imagine(embeddings=pipe.image_embeddings(picture())))

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.prior import MultimodalPrior
 
-STAGES = ("autoencoder", "encoder", "prior", "decoder", "distill", "renderer", "finetune")
+STAGES = ("autoencoder", "encoder", "prior", "complete", "decoder", "distill", "renderer", "finetune")
 
 
 def command(stage: str, run: Path, *options: str) -> list[str]:

@@ -55,10 +55,13 @@ class Conditions:
             generator: The source of randomness, on the CPU.
         """
         vectors, present = self._look_up(concepts, embeddings, generator)
-        condition = _mean(vectors, self._choose(present, generator))
-        length = noise * torch.rand(len(concepts), 1, generator=generator).square()
-        away = torch.randn(condition.shape, generator=generator) / self.dim**0.5
-        return F.normalize(condition + length * away, dim=-1) / (1 + length.square()).sqrt()
+        return self.noisy(_mean(vectors, self._choose(present, generator)), noise, generator)
+
+    def noisy(self, vectors: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+        """Add noise to unit vectors (B, D), as :meth:`draw` does."""
+        length = noise * torch.rand(len(vectors), 1, generator=generator).square()
+        away = torch.randn(vectors.shape, generator=generator) / self.dim**0.5
+        return F.normalize(vectors + length * away, dim=-1) / (1 + length.square()).sqrt()
 
     def _look_up(self, concepts: list[str], embeddings: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return an embedding of every modality (B, M, D), zero where the concept lacks it, and which there are."""

@@ -137,8 +137,6 @@ class DecoderConfig:
     """Shifted and scaled versions of each picture, encoded once before training."""
     drop_condition: float = 0.1
     """Probability of training without any condition (for guidance)."""
-    drop_detail: float = 0.2
-    """Probability of training on the aligned part of the embedding alone (for prior-free generation)."""
     embedding_noise: float = 0.2
     """Largest noise added to the embedding, in units of its standard deviation."""
 
@@ -157,8 +155,6 @@ class DistillConfig:
     """Shifted and scaled versions of each picture that the teacher paints."""
     drop_condition: float = 0.1
     """Share of a batch that is trained without any condition, on pictures, as the teacher was."""
-    drop_detail: float = 0.2
-    """Share of the pairs that are made of the aligned part of the embedding alone."""
     imagined: float = 0.5
     """Share of the pairs that are made of what the prior imagines of a picture, where a prior was trained."""
     condition_noise: float = 0.5
@@ -196,14 +192,12 @@ class FinetuneConfig:
     """Shifted and scaled versions of each picture."""
     embedding_noise: float = 0.1
     """Largest noise added to the embedding, in units of its standard deviation."""
-    imagined: int = 0
-    """How often the prior is asked for the concept of every picture, for embeddings as it makes them."""
-    recognised: float = 0.95
-    """Least cosine of what it imagines to the nearest picture, which is to come of it; what is farther is left out."""
-    prompts: float = 0.2
-    """Share of the rows that are asked for by a prompt's embedding alone, as they are where no prior is used."""
-    condition_noise: float = 0.5
-    """Largest length of the noise on those embeddings (of length 1)."""
+    imagined: int = 8
+    """How often the prior is asked for every concept, for embeddings as it makes them."""
+    completed: int = 4
+    """How often the completion is."""
+    recognised: float = 0.9
+    """Least cosine of what they make to the nearest picture, which is to come of it; what is farther is left out."""
     nothing: float = 0.2
     """So many rows more, as a share of the others, are held on their paths from nothing."""
     gradient_weight: float = 1.0
@@ -212,8 +206,8 @@ class FinetuneConfig:
     """Weight of the error of the features of a published network; 0 does without that network."""
     perceptual_scale: int = 2
     """How many times smaller the pictures are that it sees."""
-    compile_renderer: bool = False
-    """Compile the renderer alone: half a minute at the start, and then it takes about two thirds of its time."""
+    compile_parts: bool = False
+    """Compile the renderer and the decoder's blocks, each by itself: a minute at the start, then a third less a step."""
     archives: str = "data/archives"
     """Where the package with that network is; it is fetched there if it is not."""
 
@@ -255,6 +249,19 @@ class PriorConfig:
 
 
 @dataclass(frozen=True)
+class CompletionConfig:
+    """The completion: embeddings of any modalities to one image embedding, without a prior."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    width: int = 256
+    layers: int = 2
+    pictures: float = 0.25
+    """Share of the rows that are asked by a picture's own vector, with that picture as the answer."""
+    condition_noise: float = 1.0
+    """Largest length of the noise added to the condition (of length 1)."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything about one model but its data."""
 
@@ -267,6 +274,7 @@ class Recipe:
     encoder: EncoderConfig
     decoder: DecoderConfig
     prior: PriorConfig
+    complete: CompletionConfig
     distill: DistillConfig
     renderer: RendererConfig
     finetune: FinetuneConfig

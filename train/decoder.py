@@ -1,7 +1,7 @@
 """Train the image decoder: ``python -m train.decoder --recipe pictograms``.
 
 Flow matching from noise to latents, conditioned on the image embedding alone, so that no new modality ever asks for a
-new decoder. Some rows see the aligned part only, some see nothing: for prior-free generation and for guidance.
+new decoder. Some rows see nothing, for guidance.
 """
 
 from __future__ import annotations
@@ -30,12 +30,10 @@ class FlowLoss(nn.Module):
         super().__init__()
         self.decoder = decoder
 
-    def forward(
-        self, latents: Tensor, noise: Tensor, times: Tensor, embeddings: Tensor, no_detail: Tensor, nothing: Tensor
-    ) -> Losses:
+    def forward(self, latents: Tensor, noise: Tensor, times: Tensor, embeddings: Tensor, nothing: Tensor) -> Losses:
         """Return the losses of a batch."""
         noisy, velocity = flow_pair(latents, noise, times)
-        predicted = self.decoder(noisy, times, embeddings, no_detail, nothing)
+        predicted = self.decoder(noisy, times, embeddings, nothing)
         return {"velocity_loss": (predicted.float() - velocity).square().mean()}
 
 
@@ -71,7 +69,6 @@ class Batches:
             torch.randn(latents.shape, generator=generator),
             logit_normal_times(count, generator),
             embeddings,
-            dropped(count, self.config.drop_detail, generator),
             dropped(count, self.config.drop_condition, generator),
         )
         return tuple(part.to(self.device) for part in parts)

@@ -40,13 +40,11 @@ class Pairs:
         noise: Half precision (N, C, S, S).
         latents: Half precision (N, C, S, S).
         embeddings: Half precision (N, E), standardised: what they were made of.
-        without_detail: bool (N,): made of the aligned part alone.
     """
 
     noise: Tensor
     latents: Tensor
     embeddings: Tensor
-    without_detail: Tensor
 
     def __len__(self) -> int:
         return len(self.noise)
@@ -74,7 +72,6 @@ def make_pairs(teacher: EmbeddingDecoder, conditions: Tensor, config: DistillCon
     scheduler = FlowMatchEulerDiscreteScheduler()
     shape = (teacher.config.latent_channels, teacher.config.latent_size, teacher.config.latent_size)
     noise = torch.randn(len(conditions), *shape, generator=generator).half()
-    without_detail = dropped(len(conditions), config.drop_detail, generator)
     latents = []
     for start in tqdm(range(0, len(conditions), BATCH), desc=title, unit="batch"):
         part = slice(start, start + BATCH)
@@ -86,10 +83,9 @@ def make_pairs(teacher: EmbeddingDecoder, conditions: Tensor, config: DistillCon
                 noise[part].float().to(device),
                 config.teacher_steps,
                 config.guidance_scale,
-                without_detail[part],
             )
         latents.append(made.half().cpu())
-    return Pairs(noise, torch.cat(latents), conditions, without_detail)
+    return Pairs(noise, torch.cat(latents), conditions)
 
 
 class Batches:
@@ -112,7 +108,6 @@ class Batches:
             torch.where(place, torch.randn(pictures.shape, generator=generator), self.pairs.noise[rows].float()),
             torch.rand(count, generator=generator),
             self.pairs.embeddings[rows].float(),
-            self.pairs.without_detail[rows],
             nothing,
         )
         return tuple(part.to(self.device) for part in parts)
@@ -130,7 +125,6 @@ def sampling_error(decoder: EmbeddingDecoder, pairs: Pairs, steps: int, guidance
         noise.to(device),
         steps,
         guidance_scale,
-        pairs.without_detail,
     )
     return float((made.cpu() - wanted).square().mean() / wanted.var())
 
@@ -148,9 +142,7 @@ def train_distill(stage: Stage[DistillConfig]) -> None:
         views = encode_views(cache, cache.where(split=split), encoder, autoencoder, versions, seed)
         imagined = imagined_views(stage, encoder, normalizer, views, seed) if split == "train" else None
         conditions = conditions_of(views, imagined, normalizer, config, seed)
-        made_of = fingerprint(
-            teacher, conditions, config.teacher_steps, config.guidance_scale, config.drop_detail, seed
-        )
+        made_of = fingerprint(teacher, conditions, config.teacher_steps, config.guidance_scale, seed)
         file = stage.folder / f"{split}-pairs.safetensors"
         pairs = kept(file, made_of, lambda: vars(make_pairs(teacher, conditions, config, seed, file.stem)))
         return Pairs(**pairs), views

@@ -4,10 +4,9 @@ What the decoder learnt was to match latents, number by number, and what the ren
 Here gradients flow from the pixels of the finished picture through the renderer and all steps of the distilled decoder, so
 both learn what is seen of a picture: its pixels, its edges, and the features of a published network.
 
-What asks for pictures is their own embedding; what the prior imagines when it is asked as it will be, with the training
-picture that this comes nearest to as the answer; and, for when there is no prior, a prompt's own embedding, with the
-answer left open between the pictures of its concept (:mod:`train.pictures`). From nothing, the decoder is held on the
-paths that it came with.
+Pictures are to come of their own embedding, and of what prior and completion make of prompts, with the training picture
+that this comes nearest to as the answer (:mod:`train.pictures`). From nothing, the decoder is held on the paths that it
+came with.
 """
 
 from __future__ import annotations
@@ -26,14 +25,15 @@ from train.conditions import Conditions
 from train.config import FinetuneConfig
 from train.decoder import FlowLoss
 from train.embed import PICTURES
-from train.imagined import recognise
+from train.imagined import imagine
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
 from train.perceptual import PerceptualFeatures
-from train.pictures import Pictures, Prompts, embed_pictures, nearest
+from train.pictures import Pictures, embed_pictures
 from train.renderer import versions_of
 from train.stage import Stage, load_part, run_stage
 from unclip_mm.autoencoder import decode_latents
+from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.data.cache import pixels_to_float
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.encoder import MultimodalEncoder
@@ -43,26 +43,38 @@ from unclip_mm.prior import MultimodalPrior
 from unclip_mm.sampling import sample_decoder
 
 
-def with_imagined(
-    stage: Stage[FinetuneConfig],
-    pictures: Pictures,
-    concepts: list[str],
-    asked: Conditions,
-    normalizer: EmbeddingNormalizer,
-) -> Pictures:
-    """Add what the run's prior imagines of the same concepts; each is to become the picture that it comes nearest to.
+def asked_for(
+    stage: Stage[FinetuneConfig], concepts: list[str], own: Tensor, normalizer: EmbeddingNormalizer
+) -> list[Tensor]:
+    """Return what the run's prior and completion make of prompts: embeddings (N, E), standardised, of each.
 
-    A run without a prior leaves the pictures as they are.
+    Concepts are asked for equally often, however many pictures they have. A run without either has none of it.
+
+    Args:
+        stage: Says how often.
+        concepts: Of the P pictures.
+        own: Their own embeddings (P, E), standardised.
+        normalizer: Of the run, on the CPU.
     """
-    config, sampling = stage.config, stage.recipe.prior_sampling
-    if not config.imagined or not stage.exported("prior").is_dir():
-        return pictures
-    prior, own = stage.trained("prior", MultimodalPrior), pictures.embeddings[: len(concepts)]
-    made, shown = recognise(
-        prior, asked, concepts, own, normalizer, sampling, config.imagined, config.recognised, config.loop.seed
-    )
-    print({"imagined": config.imagined * len(concepts), "recognised": len(made)})
-    return Pictures(pictures.pixels, torch.cat([pictures.embeddings, made]), torch.cat([pictures.shown, shown]))
+    config, recipe, seed = stage.config, stage.recipe, stage.config.loop.seed
+    encoder = stage.trained("encoder", MultimodalEncoder)
+    conditions = Conditions(stage.caches(*encoder.modalities), encoder, normalizer, "train", recipe.prior)
+    first = {concept: row for row, concept in reversed([*enumerate(concepts)])}
+    embeddings = normalizer.denormalize(own[list(first.values())])
+    generator = torch.Generator().manual_seed(seed)
+
+    def asked(times: int) -> Tensor:
+        return torch.cat([conditions.draw([*first], embeddings, 0.0, generator) for _ in range(times)])
+
+    made = []
+    if config.imagined and stage.exported("prior").is_dir():
+        prior = stage.trained("prior", MultimodalPrior)
+        made.append(imagine(prior, asked(config.imagined), recipe.prior_sampling, seed))
+    if config.completed and stage.exported("complete").is_dir():
+        completion = stage.trained("complete", EmbeddingCompletion)
+        with torch.no_grad():
+            made.append(completion(asked(config.completed).to(stage.device)).cpu())
+    return made
 
 
 class FinetuneLoss(nn.Module):
@@ -87,37 +99,29 @@ class FinetuneLoss(nn.Module):
         super().__init__()
         self.flow = FlowLoss(decoder)
         self.renderer = autoencoder.decoder
-        if config.compile_renderer:
-            self.renderer.compile()
+        if config.compile_parts:
+            compile_parts(decoder, autoencoder)
         self.features, self.config, self.steps = features, config, steps
         self.scale = autoencoder.config.scaling_factor
 
-    def forward(
-        self, embeddings: Tensor, noise: Tensor, pixels: Tensor, choices: Tensor, path: tuple[Tensor, ...]
-    ) -> Losses:
+    def forward(self, embeddings: Tensor, noise: Tensor, pixels: Tensor, path: tuple[Tensor, ...]) -> Losses:
         """Return the losses of a batch.
 
         Args:
-            embeddings: (B, E), standardised; the last A of them are of prompts alone, without detail.
+            embeddings: (B, E), standardised.
             noise: (B, C, S, S).
-            pixels: (B - A, 3, P, P): the pictures that are to come of the others.
-            choices: (A, K, 3, P, P): those of which one is to come of a prompt.
+            pixels: (B, 3, P, P): the pictures that are to come of them.
             path: Arguments of :class:`train.decoder.FlowLoss`.
         """
-        whole = len(pixels)
-        made = self._pictures(embeddings, noise, torch.arange(len(embeddings), device=noise.device) >= whole)
-        pixels = torch.cat([pixels, nearest(made[whole:], choices)])
+        latents = sample_decoder(
+            self.flow.decoder, FlowMatchEulerDiscreteScheduler(), embeddings, noise, self.steps, 1.0
+        )
+        made = self.renderer(latents / self.scale).float()
         losses = picture_losses(made, pixels, self.config.gradient_weight)
         if self.features is not None:
             seen, wanted = (F.avg_pool2d(picture, self.config.perceptual_scale) for picture in (made, pixels))
             losses["perceptual_loss"] = self.config.perceptual_weight * self.features.error(seen, wanted)
         return {**losses, "path_loss": self.flow(*path)["velocity_loss"]}
-
-    def _pictures(self, embeddings: Tensor, noise: Tensor, aligned_only: Tensor) -> Tensor:
-        latents = sample_decoder(
-            self.flow.decoder, FlowMatchEulerDiscreteScheduler(), embeddings, noise, self.steps, 1.0, aligned_only
-        )
-        return self.renderer(latents / self.scale).float()
 
 
 class Batches:
@@ -125,38 +129,33 @@ class Batches:
 
     Args:
         pictures: To train on.
-        prompts: Of their concepts.
         before: The decoder as it came; its paths from nothing are kept.
         config: How much a batch has of what.
         steps: Evaluations of the decoder.
         device: Where the batches go.
 
     Raises:
-        InputError: A share of the rows is not in [0, 1].
+        InputError: The share of rows from nothing is not in [0, 1].
     """
 
     def __init__(
         self,
         pictures: Pictures,
-        prompts: Prompts,
         before: EmbeddingDecoder,
         config: FinetuneConfig,
         steps: int,
         device: torch.device,
     ):
-        for name, share in (("prompts", config.prompts), ("nothing", config.nothing)):
-            if not 0 <= share <= 1:
-                raise InputError(f"--{name}: {share} is not allowed; give a number from 0 to 1")
-        self.pictures, self.prompts, self.config, self.steps, self.device = pictures, prompts, config, steps, device
+        if not 0 <= config.nothing <= 1:
+            raise InputError(f"--nothing: {config.nothing} is not allowed; give a number from 0 to 1")
+        self.pictures, self.config, self.steps, self.device = pictures, config, steps, device
         self.before = before.eval().requires_grad_(False)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Any, ...]:
         """Return the arguments for so many rows."""
-        alone = round(count * self.config.prompts)
-        embeddings, pixels = self.pictures.draw(count - alone, self.config.embedding_noise, generator)
-        asked, choices = self.prompts.draw(alone, generator)
+        embeddings, pixels = self.pictures.draw(count, self.config.embedding_noise, generator)
         path = self._path(max(round(count * self.config.nothing), 1), generator)
-        rows = (torch.cat([embeddings, asked]), self.noise(count, generator), pixels, choices)
+        rows = (embeddings, self.noise(count, generator), pixels)
         return *(part.to(self.device) for part in rows), path
 
     def noise(self, count: int, generator: torch.Generator) -> Tensor:
@@ -174,8 +173,15 @@ class Batches:
         latents = noise
         for index in range(self.steps):
             now = torch.full((count,), 1 - index / self.steps, device=self.device)
-            latents = latents - self.before(latents, now, embeddings, ~nothing, nothing).float() / self.steps
-        return latents, noise, times, embeddings, ~nothing, nothing
+            latents = latents - self.before(latents, now, embeddings, nothing).float() / self.steps
+        return latents, noise, times, embeddings, nothing
+
+
+def compile_parts(decoder: EmbeddingDecoder, autoencoder: AutoencoderDC) -> None:
+    """Compile the renderer and each block of the decoder: all steps as one graph would take minutes to compile."""
+    autoencoder.decoder.compile()
+    for block in decoder.transformer.transformer_blocks:
+        block.compile()
 
 
 def begin_with(stage: Stage[FinetuneConfig]) -> tuple[EmbeddingDecoder, AutoencoderDC]:
@@ -202,10 +208,11 @@ def train_finetune(stage: Stage[FinetuneConfig]) -> None:
 
     before, training = stage.trained("distill", EmbeddingDecoder), pictures("train", config.views)
     concepts = [cache.items[row]["concept"] for row in cache.where(split="train")]
-    asked = Conditions(stage.caches(*encoder.modalities), encoder, normalizer, "train", recipe.prior)
-    prompts = Prompts(training, concepts, asked, normalizer, config.condition_noise)
-    training = with_imagined(stage, training, concepts, asked, normalizer)
-    batches = Batches(training, prompts, before, config, steps, stage.device)
+    for made in asked_for(stage, concepts, training.embeddings[: len(concepts)], normalizer):
+        more = training.with_recognised(made, len(concepts), config.recognised)
+        print({"made of prompts": len(made), "recognised": len(more.shown) - len(training.shown)})
+        training = more
+    batches = Batches(training, before, config, steps, stage.device)
     held_out = pictures("validation", 1)
     model = FinetuneLoss(decoder, autoencoder, features, config, steps)
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -95,52 +94,18 @@ def imagine_views(
 
 
 @torch.no_grad()
-def recognise(
-    prior: MultimodalPrior,
-    conditions: Conditions,
-    concepts: list[str],
-    own: Tensor,
-    normalizer: EmbeddingNormalizer,
-    sampling: Mapping[str, float],
-    times: int,
-    least_cosine: float,
-    seed: int,
-) -> tuple[Tensor, Tensor]:
-    """Let the prior imagine the concept of every picture, and find the picture that each time it comes nearest to.
-
-    A prior that has learnt its pictures imagines one of them, but for small errors. Which one it meant is plain then, and
-    what those errors look like is what a decoder can learn to put right.
-
-    Args:
-        prior: Trained.
-        conditions: What it is asked with.
-        concepts: Of the N pictures.
-        own: Their own embeddings (N, E), standardised.
-        normalizer: Of the run.
-        sampling: ``prior_steps`` and ``prior_guidance_scale``.
-        times: How often it is asked for each picture's concept.
-        least_cosine: What is farther than this from every picture is left out.
-        seed: Of all that is drawn.
-
-    Returns:
-        Imagined embeddings (M, E), standardised, and the picture nearest to each, int64 (M,); M is at most N times
-        ``times``.
-    """
-    device, scheduler = next(prior.parameters()).device, prior_scheduler()
-    generator, directions = torch.Generator().manual_seed(seed), F.normalize(own, dim=-1)
-    kept, nearest = [], []
-    for start in tqdm([*range(0, len(concepts), BATCH)] * times, desc="imagined", unit="batch"):
-        part = slice(start, start + BATCH)
-        asked = conditions.draw(concepts[part], normalizer.denormalize(own[part]), 0.0, generator)
-        made = sample_prior(
+def imagine(prior: MultimodalPrior, conditions: Tensor, sampling: Mapping[str, float], seed: int) -> Tensor:
+    """Return what the prior imagines (N, E), standardised, when it is asked with ``conditions`` (N, D)."""
+    device, scheduler, made = next(prior.parameters()).device, prior_scheduler(), []
+    generator = torch.Generator().manual_seed(seed)
+    for part in tqdm(conditions.split(BATCH), desc="imagined", unit="batch"):
+        sample = sample_prior(
             prior,
             scheduler,
-            asked.to(device),
-            torch.randn(own[part].shape, generator=generator).to(device),
+            part.to(device),
+            torch.randn(len(part), prior.config.embedding_dim, generator=generator).to(device),
             int(sampling["prior_steps"]),
             sampling["prior_guidance_scale"],
-        ).cpu()
-        cosines, places = (F.normalize(made, dim=-1) @ directions.mT).max(dim=-1)
-        kept.append(made[cosines >= least_cosine])
-        nearest.append(places[cosines >= least_cosine])
-    return torch.cat(kept), torch.cat(nearest)
+        )
+        made.append(sample.cpu())
+    return torch.cat(made)

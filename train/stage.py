@@ -28,8 +28,8 @@ class Stage(Generic[Config]):
     """One stage of one run.
 
     Attributes:
-        name: What it trains: ``autoencoder``, ``encoder``, ``prior``, ``decoder``, ``distill``, ``renderer``,
-            ``finetune`` or ``upsampler``.
+        name: What it trains: ``autoencoder``, ``encoder``, ``prior``, ``complete``, ``decoder``, ``distill``,
+            ``renderer``, ``finetune`` or ``upsampler``.
         recipe: The recipe as written.
         config: This stage's part of it, with what the command line changed.
         run: The folder of the run: every stage has a subfolder, and exports to ``run/export/<stage>``.

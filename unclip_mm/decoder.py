@@ -55,7 +55,6 @@ class EmbeddingDecoder(ModelMixin, ConfigMixin):
             raise InputError(f"tokens: {tokens} does not divide the embedding's {embedding_dim} dimensions")
         self.layout = nn.Linear(embedding_dim, layout_channels * latent_size**2)
         self.no_condition = nn.Parameter(torch.zeros(embedding_dim))
-        self.no_detail = nn.Parameter(torch.zeros(embedding_dim - aligned_dim))
         self.transformer = PixArtTransformer2DModel(
             num_attention_heads=heads,
             attention_head_dim=head_dim,
@@ -76,7 +75,6 @@ class EmbeddingDecoder(ModelMixin, ConfigMixin):
         latents: Tensor,
         times: Tensor,
         embeddings: Tensor,
-        without_detail: Tensor | None = None,
         without_condition: Tensor | None = None,
     ) -> Tensor:
         """Predict the velocity.
@@ -85,19 +83,14 @@ class EmbeddingDecoder(ModelMixin, ConfigMixin):
             latents: (B, C, S, S), noisy.
             times: (B,) in [0, 1], 1 is noise.
             embeddings: (B, E), standardised.
-            without_detail: bool (B,): rows of which only the aligned part is used.
             without_condition: bool (B,): rows of which nothing is used.
 
         Returns:
             (B, C, S, S).
         """
-        aligned = self.config.aligned_dim
-        if without_detail is not None and self.no_detail.numel():
-            detail = torch.where(without_detail[:, None], self.no_detail, embeddings[:, aligned:])
-            embeddings = torch.cat([embeddings[:, :aligned], detail.to(embeddings)], dim=-1)
+        embeddings = embeddings.to(self.layout.weight.dtype)
         if without_condition is not None:
             embeddings = torch.where(without_condition[:, None], self.no_condition, embeddings)
-        embeddings = embeddings.to(self.layout.weight.dtype)
         layout = self.layout(embeddings).unflatten(1, (-1, *latents.shape[2:]))
         tokens = embeddings.unflatten(1, (self.config.tokens, -1))
         return self.transformer(

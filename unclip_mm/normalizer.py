@@ -82,8 +82,7 @@ class EmbeddingNormalizer(ModelMixin, ConfigMixin):
         """
         return self.moved(embeddings).mix(weights)
 
-    def aligned_to_embedding(self, vectors: Tensor) -> Tensor:
-        """Turn aligned unit vectors (B, D) into standardised image embeddings (B, E) whose detail is unknown (zero)."""
-        scaled = vectors * self.config.aligned_dim**0.5
-        aligned = (scaled - self.mean[: self.config.aligned_dim]) / self.std[: self.config.aligned_dim]
-        return F.pad(aligned, (0, self.config.embedding_dim - self.config.aligned_dim))
+    def normalize_aligned(self, vectors: Tensor) -> Tensor:
+        """Turn aligned unit vectors (B, D) into the aligned parts (B, D) of standardised image embeddings."""
+        aligned_dim = self.config.aligned_dim
+        return (vectors * aligned_dim**0.5 - self.mean[:aligned_dim]) / self.std[:aligned_dim]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderDC, DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.utils import BaseOutput
 from PIL import Image
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from unclip_mm.autoencoder import decode_latents
 from unclip_mm.checkpoints import find_checkpoint
+from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import noise_by_seed
 from unclip_mm.embeddings import Embeddings
@@ -69,6 +71,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         prior_scheduler: Its noise schedule.
         upsampler: Pictures to such of twice the size; None for a model that has none.
         memory: The captions it was taught; None for a model without one.
+        completion: What is asked to a whole image embedding, where no prior is wanted; None leaves its detail at the mean.
         decoder: Image embedding to latents.
         scheduler: Its flow-matching schedule.
         autoencoder: Latents to pixels.
@@ -88,8 +91,8 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         ((128, 128), [7])
     """
 
-    model_cpu_offload_seq = "encoder->prior->decoder->autoencoder->upsampler"
-    _optional_components = ["prior", "prior_scheduler", "upsampler", "memory"]
+    model_cpu_offload_seq = "encoder->prior->completion->decoder->autoencoder->upsampler"
+    _optional_components = ["prior", "prior_scheduler", "upsampler", "memory", "completion"]
 
     def __init__(
         self,
@@ -103,6 +106,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         prior_scheduler: DDIMScheduler | None = None,
         upsampler: Upsampler | None = None,
         memory: CaptionMemory | None = None,
+        completion: EmbeddingCompletion | None = None,
         num_inference_steps: int = 8,
         prior_steps: int = 10,
         guidance_scale: float = 1.5,
@@ -123,6 +127,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             prior_scheduler=prior_scheduler,
             upsampler=upsampler,
             memory=memory,
+            completion=completion,
         )
         self.register_to_config(
             num_inference_steps=num_inference_steps,
@@ -219,14 +224,15 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         seeds: int | Sequence[int] | None = None,
         prior_steps: int | None = None,
         prior_guidance_scale: float | None = None,
+        use_prior: bool = True,
     ) -> Tensor:
-        """Return the whole image embeddings (B, E) that the prior imagines: what the call would decode.
+        """Return the whole image embeddings (B, E) that prompts come to: what the call would decode.
 
         Give them to the call as ``embeddings=`` to decode them with several seeds, or points between them. Images
-        alone need no prior: theirs are returned as they are.
+        alone need no prior: theirs are returned as they are. Options mean what they mean to the call.
 
         Raises:
-            InputError: An input or an option cannot be used, or the model has no prior.
+            InputError: An input or an option cannot be used.
 
         Example:
             >>> from unclip_mm import UnCLIPMultimodalPipeline
@@ -242,11 +248,10 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
         condition, whole = self._condition(given, embeddings, Prompt({}))
         if condition is not None:
-            if self.prior is None:
-                raise InputError("prior: this model has none, and works with use_prior=False only")
             asked = self._asked(condition, check_weights(weights, condition.modalities))
             chosen = check_seeds(seeds, len(asked), draw=lambda: secrets.randbelow(1 << 32))
-            whole = self._ask_prior(asked, chosen, steps, scale, None)
+            through_prior = use_prior and self.prior is not None
+            whole = self._ask_prior(asked, chosen, steps, scale, None) if through_prior else self._completed(asked)
         assert whole is not None
         return self.normalizer.denormalize(whole)
 
@@ -290,7 +295,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             seeds: One for the first picture (the next ones count up), or one a picture; None draws them.
             num_inference_steps, prior_steps: Evaluations of decoder and prior.
             guidance_scale, prior_guidance_scale: 1 is no guidance.
-            use_prior: False feeds what the prior would be asked with straight to the decoder.
+            use_prior: False takes what the prior would be asked with to one picture's embedding, whatever the seed.
             upsample: Make them twice as large, by the model's upsampler.
             batch_size: Most pictures in memory at a time; results do not depend on it.
             output_type: "pil", "np" or "pt".
@@ -333,15 +338,15 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                 rows_now, away = condition.rows(part), None
                 against_now = None if negative is None else _spread(negative, part)
                 if aligned_only:
-                    embedded = self.normalizer.aligned_to_embedding(self._meant(rows_now, chosen_weights))
+                    embedded = self._completed(self._asked(rows_now, chosen_weights))
                     if against_now is not None:
-                        away = self.normalizer.aligned_to_embedding(self.normalizer.condition(against_now))
+                        away = self._completed(self.normalizer.condition(against_now))
                 else:
                     asked = self._asked(rows_now, chosen_weights)
                     # Not recalled: as often as not it is a property, and the nearest caption is a thing that has it.
                     led_from = None if against_now is None else self.normalizer.condition(against_now)
                     embedded = self._ask_prior(asked, part_seeds, prior_steps, prior_scale, led_from)
-            pixels = self._decode(embedded, part_seeds, steps, scale, aligned_only, away, callback_on_step_end)
+            pixels = self._decode(embedded, part_seeds, steps, scale, away, callback_on_step_end)
             if upsample:
                 pixels = self.upsampler(pixels, embedded.to(pixels.dtype))
             images.append((pixels.float() / 2 + 0.5).clamp(0, 1))
@@ -389,13 +394,19 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         noise = noise_by_seed((whole_dim(self),), [seed + PRIOR_SEEDS for seed in seeds], self.device)
         return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scale, away)
 
+    def _completed(self, asked: Tensor) -> Tensor:
+        """Return standardised image embeddings (B, E) of what the prior would be asked with (B, D), without it."""
+        if self.completion is not None:
+            return self.completion(asked).float()
+        aligned = self.normalizer.normalize_aligned(F.normalize(asked, dim=-1))
+        return F.pad(aligned, (0, whole_dim(self) - self.encoder.dim))
+
     def _decode(
         self,
         embedded: Tensor,
         seeds: Sequence[int],
         steps: int,
         scale: float,
-        aligned_only: bool,
         away: Tensor | None,
         callback: Callable[..., Any] | None,
     ) -> Tensor:
@@ -409,9 +420,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                 if callback is not None:
                     callback(self, number, time, {"latents": latents})
 
-            latents = sample_decoder(
-                self.decoder, self.scheduler, embedded, noise, steps, scale, aligned_only, away, on_step
-            )
+            latents = sample_decoder(self.decoder, self.scheduler, embedded, noise, steps, scale, away, on_step)
         return decode_latents(self.autoencoder, latents.to(self.autoencoder.dtype))
 
 

@@ -66,7 +66,6 @@ def sample_decoder(
     noise: Tensor,
     steps: int,
     guidance_scale: float,
-    aligned_only: bool | Tensor = False,
     negative: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
@@ -79,7 +78,6 @@ def sample_decoder(
         noise: (B, C, S, S), the only source of randomness.
         steps: Evaluations of the network (with guidance each on twice the batch).
         guidance_scale: 1 is no guidance.
-        aligned_only: Use the aligned part of the embeddings alone; of all rows, or bool (B,) of some.
         negative: (B, E) to move away from, in place of the unconditional prediction.
         on_step: Called after each step.
 
@@ -88,8 +86,6 @@ def sample_decoder(
     """
     count, guided = len(noise), guidance_scale != 1
     both = torch.cat([embeddings, embeddings if negative is None else negative]) if guided else embeddings
-    without_detail = torch.as_tensor(aligned_only, device=noise.device).expand(count)
-    without_detail = torch.cat([without_detail, without_detail]) if guided else without_detail
     without_condition = torch.zeros(len(both), dtype=torch.bool, device=noise.device)
     if guided and negative is None:
         without_condition[count:] = True
@@ -98,7 +94,7 @@ def sample_decoder(
     for number, time in enumerate(scheduler.timesteps):
         repeated = torch.cat([latents, latents]) if guided else latents
         times = (time / 1000).expand(len(repeated))
-        velocity = decoder(repeated, times, both, without_detail, without_condition).float()
+        velocity = decoder(repeated, times, both, without_condition).float()
         if guided:
             conditional, unconditional = velocity.chunk(2)
             velocity = guide(conditional, unconditional, guidance_scale)

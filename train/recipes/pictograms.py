@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from train.config import (
     AutoencoderConfig,
+    CompletionConfig,
     DecoderConfig,
     DistillConfig,
     EncoderConfig,
@@ -133,6 +134,20 @@ PICTOGRAMS = Recipe(
         width=512,
         hidden=1536,
     ),
+    complete=CompletionConfig(
+        loop=LoopConfig(
+            steps=6000,
+            batch_size=1024,
+            learning_rate=1e-3,
+            warmup_steps=100,
+            decay_fraction=0.9,
+            weight_decay=0.01,
+            ema_decay=0.995,
+            mixed_precision="bf16",
+            validate_every=500,
+        ),
+        width=1024,
+    ),
     distill=DistillConfig(
         loop=LoopConfig(
             steps=1000,
@@ -160,8 +175,7 @@ PICTOGRAMS = Recipe(
             validate_every=250,
         ),
         perceptual_weight=2.0,
-        imagined=2,
-        compile_renderer=True,
+        compile_parts=True,
     ),
     upsampler=UpsamplerConfig(loop=replace(_PIXEL_LOOP, steps=1500, validate_every=500)),
     prior_sampling={"prior_steps": 10, "prior_guidance_scale": 2.0},

@@ -56,6 +56,7 @@ PICTOGRAMS_GPU = replace(
         _SMALL.finetune, loop=replace(gpu_loop(_SMALL.finetune.loop, 6000, 64, 0.999, 2), learning_rate=2e-4)
     ),
     upsampler=replace(_SMALL.upsampler, loop=gpu_loop(_SMALL.upsampler.loop, 6000, 128, 0.999, 2)),
+    complete=replace(_SMALL.complete, loop=gpu_loop(_SMALL.complete.loop, 10000, 1024, 0.999, 1)),
     prior=replace(
         _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 20000, 1024, 0.999, 4), width=768, hidden=1536, layers=6
     ),

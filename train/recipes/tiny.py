@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from train.config import (
     AutoencoderConfig,
+    CompletionConfig,
     DecoderConfig,
     DistillConfig,
     EncoderConfig,
@@ -99,6 +100,18 @@ TINY = Recipe(
         hidden=128,
         layers=2,
     ),
+    complete=CompletionConfig(
+        loop=LoopConfig(
+            steps=300,
+            batch_size=64,
+            learning_rate=2e-3,
+            warmup_steps=20,
+            decay_fraction=0.7,
+            ema_decay=0.98,
+            validate_every=300,
+        ),
+        width=64,
+    ),
     distill=DistillConfig(
         loop=LoopConfig(
             steps=150,
@@ -126,7 +139,8 @@ TINY = Recipe(
         ),
         views=1,
         perceptual_weight=0.0,
-        imagined=1,
+        imagined=2,
+        completed=1,
         recognised=0.0,
     ),
     prior_sampling={"prior_steps": 8, "prior_guidance_scale": 1.5},

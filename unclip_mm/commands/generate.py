@@ -73,7 +73,9 @@ def add_parser(commands: Any) -> None:
         steer.add_argument(f"--negative-{modality}", metavar=metavar, help=f"{modality} to lead the picture away from")
     steer.add_argument("--guidance-scale", metavar="X", type=real_number(0, 100), help="how closely pixels follow")
     steer.add_argument("--prior-guidance-scale", metavar="X", type=real_number(0, 100), help="the same for the prior")
-    steer.add_argument("--no-prior", action="store_true", help="decode the prompt's embedding without the prior")
+    steer.add_argument(
+        "--no-prior", action="store_true", help="do without the prior: a prompt means one picture, whatever the seed"
+    )
     steer.add_argument("--upsample", action="store_true", help="make the pictures twice as large")
     amount = parser.add_argument_group("amount")
     amount.add_argument("--seed", metavar="N", type=whole_number(0, 2**32 - 1), help="seed of the first picture")
