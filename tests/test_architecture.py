@@ -27,7 +27,7 @@ GROUPS: list[set[str]] = [
     {"towers"},
     {"processing"},
     {"encoder"},
-    {"prior", "autoencoder", "decoder", "upsampler"},
+    {"prior", "completion", "autoencoder", "decoder", "upsampler"},
     {"prompts", "sampling"},
     {"pipeline"},
     {"published"},

@@ -316,8 +316,8 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         prior_scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
         pictures = check_count("num_images_per_prompt", num_images_per_prompt, 1)
         condition, whole = self._condition(given, embeddings, against)
-        aligned_only = condition is not None and (not use_prior or self.prior is None)
-        guided = ("guidance_scale", scale) if aligned_only else ("prior_guidance_scale", prior_scale)
+        through_prior = use_prior and self.prior is not None
+        guided = ("prior_guidance_scale", prior_scale) if through_prior else ("guidance_scale", scale)
         _check_guided(against, *guided)
         if upsample and self.upsampler is None:
             raise InputError("upsample: this model has no upsampler, and makes pictures of one size only")
@@ -337,15 +337,13 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             else:
                 rows_now, away = condition.rows(part), None
                 against_now = None if negative is None else _spread(negative, part)
-                if aligned_only:
-                    embedded = self._completed(self._asked(rows_now, chosen_weights))
-                    if against_now is not None:
-                        away = self._completed(self.normalizer.condition(against_now))
-                else:
-                    asked = self._asked(rows_now, chosen_weights)
-                    # Not recalled: as often as not it is a property, and the nearest caption is a thing that has it.
-                    led_from = None if against_now is None else self.normalizer.condition(against_now)
+                asked = self._asked(rows_now, chosen_weights)
+                # Not recalled: as often as not it is a property, and the nearest caption is a thing that has it.
+                led_from = None if against_now is None else self.normalizer.condition(against_now)
+                if through_prior:
                     embedded = self._ask_prior(asked, part_seeds, prior_steps, prior_scale, led_from)
+                else:
+                    embedded, away = self._completed(asked), None if led_from is None else self._completed(led_from)
             pixels = self._decode(embedded, part_seeds, steps, scale, away, callback_on_step_end)
             if upsample:
                 pixels = self.upsampler(pixels, embedded.to(pixels.dtype))

@@ -79,10 +79,13 @@ class Pairs:
         scale: Factor of the logits, 1 / tau.
         tensors: What describes rows and candidates, the vectors (N, D) of the rows first.
         size: Most rows of a strip.
+        gradients: Whether they are wanted, and need a place.
     """
 
-    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
+    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int, gradients: bool) -> None:
         self.scale, self.tensors, self.size = scale, tensors, size
+        self.of_scale = torch.zeros_like(scale)
+        self.of_tensors = [torch.zeros_like(tensor) for tensor in tensors] if gradients else []
 
     @property
     def candidates(self) -> int:
@@ -98,20 +101,18 @@ class Pairs:
         return []
 
     def pull(self, rows: slice, asked: Tensor) -> None:
-        """Take in the gradient (n, K) of the logits of the last strip; its memory is free to be used."""
+        """Take in the gradient (n, K) of the logits of the last strip: add to what the scale is asked for, and to what
+        the tensors are, before the scale. The memory of the gradient is free to be used.
+        """
         raise TypeError(f"{type(self).__name__} has no gradient")
 
     def gradients(self) -> list[Tensor]:
         """Give what has come together: the gradients of the scale and of the tensors."""
-        raise TypeError(f"{type(self).__name__} has no gradient")
+        return [self.of_scale, *(gradient.mul_(self.scale) for gradient in self.of_tensors)]
 
 
 class Products(Pairs):
     """Scaled inner products of x (N, D) with y (K, D)."""
-
-    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
-        super().__init__(scale, tensors, size)
-        self.of_x, self.of_y = (torch.zeros_like(tensor) for tensor in tensors)
 
     def logits(self, rows: slice, out: Tensor) -> None:
         """Write them."""
@@ -121,13 +122,10 @@ class Products(Pairs):
     def pull(self, rows: slice, asked: Tensor) -> None:
         """Hand on their gradient, without the scale."""
         x, y = self.tensors
-        torch.mm(asked, y, out=self.of_x[rows])
-        self.of_y.addmm_(asked.mT, x[rows])
-
-    def gradients(self) -> list[Tensor]:
-        """Scale what has come together."""
-        of_scale = torch.linalg.vecdot(self.of_x, self.tensors[0]).sum()
-        return [of_scale, self.of_x.mul_(self.scale), self.of_y.mul_(self.scale)]
+        of_x, of_y = self.of_tensors
+        torch.mm(asked, y, out=of_x[rows])
+        of_y.addmm_(asked.mT, x[rows])
+        self.of_scale += torch.linalg.vecdot(of_x[rows], x[rows]).sum()
 
 
 def search(
@@ -198,7 +196,7 @@ class _Search(torch.autograd.Function):
         scale: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        pairs, x = kind(scale, tensors, size), tensors[0]
+        pairs, x = kind(scale, tensors, size, False), tensors[0]
         columns = pairs.candidates
         partners, strip = _Partners(own, look, groups), Strip(x, size, columns, groups is not None)
         work = torch.empty_like(strip.scores)
@@ -245,7 +243,7 @@ class _Search(torch.autograd.Function):
         tensors, kept = rest[: ctx.tensors], rest[ctx.tensors :]
         of_positive, of_total = gradients[:2]
         of_column_total = gradients[len(gradients) // 2 + 1]
-        pairs, x = ctx.kind(scale, tensors, ctx.size), tensors[0]
+        pairs, x = ctx.kind(scale, tensors, ctx.size, True), tensors[0]
         partners = _Partners(own, look, ctx.groups)
         strip = Strip(x, ctx.size, pairs.candidates, ctx.groups is not None)
         work = torch.empty_like(strip.scores)

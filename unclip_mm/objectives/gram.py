@@ -24,14 +24,13 @@ class _Tuples(Pairs):
     A subclass says how the distance, and what it asks for, come from the products of an anchor with the k vectors.
     """
 
-    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
-        super().__init__(scale, tensors, size)
+    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int, gradients: bool) -> None:
+        super().__init__(scale, tensors, size, gradients)
         x, *vectors, number = tensors
         shape = (size, len(number))
         self.products = [x.new_empty(shape) for _ in vectors]
         self.inner, self.distance = (x.new_empty(shape) for _ in range(2))
         self.closed = torch.empty(shape, dtype=torch.bool, device=x.device)
-        self.of_scale, self.of_tensors = torch.zeros_like(scale), [torch.zeros_like(tensor) for tensor in tensors]
 
     def logits(self, rows: slice, out: Tensor) -> None:
         """Measure the pairs."""
@@ -56,10 +55,6 @@ class _Tuples(Pairs):
         for vector, of_vector, product in zip(vectors, of_vectors, products, strict=True):
             of_x[rows].addmm_(product, vector)
             of_vector.addmm_(product.mT, x[rows])
-
-    def gradients(self) -> list[Tensor]:
-        """Scale what has come together."""
-        return [self.of_scale, *(gradient.mul_(self.scale) for gradient in self.of_tensors)]
 
     def _strip(self, count: int) -> tuple[list[Tensor], Tensor, Tensor]:
         return [product[:count] for product in self.products], self.inner[:count], self.distance[:count]
