@@ -172,7 +172,7 @@ def test_chunks_never_hold_a_square_of_the_batch(make, monkeypatch):
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-@pytest.mark.parametrize("name", ["infonce", "symile", "cs-aligner"])
+@pytest.mark.parametrize("name", ["infonce", "gram", "triangle", "symile", "cs-aligner"])
 def test_chunks_are_compared_in_the_same_memory(name, grouped):
     # what is freed is not always given back or used again, so that strips made anew take the memory of a square
     rows, size = 1024, 16
