@@ -22,8 +22,9 @@ class EmbeddingCompletion(ModelMixin, ConfigMixin):
         layers: Blocks.
 
     Example:
+        >>> import torch
         >>> completion = EmbeddingCompletion(4, 6, width=16, layers=1).eval()
-        >>> completion(F.normalize(torch.randn(3, 4), dim=-1)).shape
+        >>> completion(torch.nn.functional.normalize(torch.randn(3, 4), dim=-1)).shape
         torch.Size([3, 6])
     """
 
