@@ -14,7 +14,7 @@ from train.command import one_line_errors
 from train.config import Recipe
 from train.normalizer import embed_all
 from train.prior import prior_scheduler
-from train.stage import default_run, final_decoder, find_recipe
+from train.stage import Part, default_run, final_decoder, find_recipe
 from unclip_mm.checkpoints import VOCABULARY
 from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.data.cache import ModalityCache
@@ -40,10 +40,7 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
     for part in ("processor", "autoencoder", "encoder", "normalizer", "decoder"):
         if not (export / part).is_dir():
             raise CheckpointError(f"{export / part}: not there yet; run train.{made_by.get(part, part)} first")
-    prior = MultimodalPrior.from_pretrained(export / "prior") if (export / "prior").is_dir() else None
-    chosen = find_recipe(recipe)
-    enlarged = export / "upsampler"
-    upsampler = Upsampler.from_pretrained(enlarged) if enlarged.is_dir() else None
+    chosen, prior = find_recipe(recipe), _if_exported(MultimodalPrior, export / "prior")
     encoder = MultimodalEncoder.from_pretrained(export / "encoder").eval()
     normalizer = EmbeddingNormalizer.from_pretrained(export / "normalizer")
     decoder, autoencoder, image_size, sampling = picture_makers(chosen, run)
@@ -56,8 +53,8 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         scheduler=FlowMatchEulerDiscreteScheduler(),
         autoencoder=AutoencoderDC.from_pretrained(autoencoder),
         prior=prior,
-        upsampler=upsampler,
-        completion=EmbeddingCompletion.from_pretrained(export / "complete") if (export / "complete").is_dir() else None,
+        upsampler=_if_exported(Upsampler, export / "upsampler"),
+        completion=_if_exported(EmbeddingCompletion, export / "complete"),
         memory=memorise(run, encoder, normalizer) if chosen.recall else None,
         prior_scheduler=None if prior is None else prior_scheduler(),
         image_size=image_size,
@@ -65,6 +62,10 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         recall=chosen.recall,
         **defaults,
     )
+
+
+def _if_exported(kind: type[Part], folder: Path) -> Part | None:
+    return kind.from_pretrained(folder) if folder.is_dir() else None
 
 
 def picture_makers(recipe: Recipe, run: Path) -> tuple[Path, Path, int, dict[str, float]]:
