@@ -39,7 +39,6 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         normalizer=EmbeddingNormalizer(whole, aligned, encoder.modalities),
         decoder=EmbeddingDecoder(
             embedding_dim=whole,
-            aligned_dim=aligned,
             latent_channels=autoencoder.latent_channels,
             latent_size=TINY.image_size >> (len(autoencoder.channels) - 1),
             patch_size=decoder.patch_size,

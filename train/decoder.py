@@ -92,7 +92,6 @@ def train_decoder(stage: Stage[DecoderConfig]) -> None:
     torch.manual_seed(config.loop.seed)
     sizes = {
         "embedding_dim": encoder.image_embedding_dim,
-        "aligned_dim": encoder.dim,
         "latent_channels": views.latents.shape[2],
         "latent_size": views.latents.shape[3],
     }

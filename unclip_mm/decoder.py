@@ -21,7 +21,6 @@ class EmbeddingDecoder(ModelMixin, ConfigMixin):
 
     Args:
         embedding_dim: Dimensions E = D + detail of the image embedding.
-        aligned_dim: D; the first D dimensions are the aligned part.
         latent_channels, latent_size: C and S of the latents (B, C, S, S).
         patch_size: Side of the latent patches that are one token.
         heads, head_dim, layers: Of the transformer.
@@ -29,7 +28,7 @@ class EmbeddingDecoder(ModelMixin, ConfigMixin):
         layout_channels: Channels of the map beside the noisy latents.
 
     Example:
-        >>> decoder = EmbeddingDecoder(12, 4, 4, 4, heads=2, head_dim=8, layers=1, tokens=3, layout_channels=2).eval()
+        >>> decoder = EmbeddingDecoder(12, 4, 4, heads=2, head_dim=8, layers=1, tokens=3, layout_channels=2).eval()
         >>> decoder(torch.randn(2, 4, 4, 4), torch.tensor([0.5, 0.9]), torch.randn(2, 12)).shape
         torch.Size([2, 4, 4, 4])
     """
@@ -40,7 +39,6 @@ class EmbeddingDecoder(ModelMixin, ConfigMixin):
     def __init__(
         self,
         embedding_dim: int,
-        aligned_dim: int,
         latent_channels: int = 16,
         latent_size: int = 8,
         patch_size: int = 2,
