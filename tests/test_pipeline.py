@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
 
 from unclip_mm import Embeddings, InputError, UnCLIPMultimodalPipeline
+from unclip_mm.errors import CheckpointError
 from unclip_mm.upsampler import enlarge
 
 
@@ -210,6 +212,18 @@ def test_a_saved_pipeline_comes_back_in_a_fresh_process(pipe: UnCLIPMultimodalPi
     subprocess.run(command, check=True, capture_output=True)
     here = pipe(text="a red circle", seeds=9, output_type="np").images
     np.testing.assert_allclose(np.load(tmp_path / "image.npy", allow_pickle=False), here, atol=1e-3)
+
+
+def test_a_part_that_lacks_weights_is_refused(pipe: UnCLIPMultimodalPipeline, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path)
+    file = tmp_path / "decoder" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    del weights["layout.weight"]
+    save_file(weights, file)
+    with pytest.raises(
+        CheckpointError, match=r"decoder lacks 1 of its weights \(layout.weight .*assemble the model anew"
+    ):
+        UnCLIPMultimodalPipeline.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("use_prior", [True, False])

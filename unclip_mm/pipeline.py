@@ -23,7 +23,7 @@ from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import noise_by_seed
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.encoder import MultimodalEncoder
-from unclip_mm.errors import InputError
+from unclip_mm.errors import CheckpointError, InputError
 from unclip_mm.memory import CaptionMemory
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.prior import MultimodalPrior
@@ -144,9 +144,13 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         """Load a bundled model by name ("pictograms"), a local folder, or a model on the hub.
 
         Raises:
-            CheckpointError: There is no such model, or it is another pipeline's.
+            CheckpointError: There is no such model, it is another pipeline's, or weights are missing in it.
         """
-        return super().from_pretrained(find_checkpoint(name), **options)
+        pipe = super().from_pretrained(find_checkpoint(name), **options)
+        for part, component in pipe.components.items():
+            if isinstance(component, torch.nn.Module):
+                _check_complete(f"{name}: {part}", component)
+        return pipe
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -420,6 +424,16 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
 
             latents = sample_decoder(self.decoder, self.scheduler, embedded, noise, steps, scale, away, on_step)
         return decode_latents(self.autoencoder, latents.to(self.autoencoder.dtype))
+
+
+def _check_complete(name: str, component: torch.nn.Module) -> None:
+    """Refuse a part of which weights were not found; diffusers leaves those without a value."""
+    lacking = [key for key, value in component.state_dict().items() if value.is_meta]
+    if lacking:
+        raise CheckpointError(
+            f"{name} lacks {len(lacking)} of its weights ({lacking[0]} ...); they may be of another version of unclip-mm: "
+            "assemble the model anew"
+        )
 
 
 def whole_dim(pipe: UnCLIPMultimodalPipeline) -> int:
