@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unclip_mm.towers.base import Features, Tower, build_backbone
 from unclip_mm.towers.heads import GridHead
@@ -19,7 +19,8 @@ class VisionTower(Tower):
 
     Args:
         dim: D.
-        backbone: Configuration of a transformers vision encoder with ``last_hidden_state`` (``vit``, ``dinov2``, ...).
+        backbone: Configuration of a transformers vision encoder with ``last_hidden_state``: tokens (``vit``, ``dinov2``,
+            ...) or a map of features (``convnext``, ``convnextv2``), each place of which is then a token.
         frozen: Leave the backbone as it came.
         detail: Free dimensions beside the aligned ones.
         channels: Channels to which each token is squeezed.
@@ -27,19 +28,33 @@ class VisionTower(Tower):
 
     def __init__(self, dim: int, backbone: dict[str, Any], frozen: bool = False, detail: int = 0, channels: int = 24):
         super().__init__(build_backbone(backbone), frozen)
-        if getattr(self.backbone, "pooler", None) is not None:
-            self.backbone.pooler = None  # the grid head takes the tokens, and a pooler would be dead weight
         config = self.backbone.config
         with torch.no_grad():
             device = next(self.backbone.parameters()).device  # "meta" while a checkpoint is being loaded
             blank = torch.zeros(1, config.num_channels, config.image_size, config.image_size, device=device)
-            count, width = self.backbone(pixel_values=blank).last_hidden_state.shape[1:]
+            seen = self.backbone(pixel_values=blank).last_hidden_state
+            count, width = as_tokens(seen).shape[1:]
+        # The grid head takes the tokens, and what makes one vector of them would be dead weight.
+        if getattr(self.backbone, "pooler", None) is not None:
+            self.backbone.pooler = None
+        if seen.ndim == 4 and hasattr(self.backbone, "layernorm"):
+            self.backbone.layernorm = nn.Identity()  # ConvNeXt has it after the mean over its map
         self.grid = GridHead(count, width, channels, dim + detail)
 
     def run_backbone(self, inputs: Features) -> Features:
         """Return ``tokens`` (B, N, F)."""
-        return {"tokens": self.backbone(pixel_values=inputs["pixels"]).last_hidden_state}
+        return {"tokens": as_tokens(self.backbone(pixel_values=inputs["pixels"]).last_hidden_state)}
 
     def head(self, features: Features) -> Tensor:
         """Map the tokens to (B, D + detail)."""
         return self.grid(features["tokens"])
+
+
+def as_tokens(seen: Tensor) -> Tensor:
+    """Turn a map of features (B, F, H, W) into tokens (B, H * W, F); tokens stay as they are.
+
+    Example:
+        >>> as_tokens(torch.zeros(2, 8, 4, 4)).shape, as_tokens(torch.zeros(2, 5, 8)).shape
+        (torch.Size([2, 16, 8]), torch.Size([2, 5, 8]))
+    """
+    return seen if seen.ndim == 3 else seen.flatten(2).mT

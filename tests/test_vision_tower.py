@@ -1,0 +1,69 @@
+"""What the vision tower takes as its backbone: networks of tokens, and networks of maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import ConvNextConfig, ConvNextModel
+
+from unclip_mm.encoder import MultimodalEncoder, build_encoder
+from unclip_mm.towers import VisionTower
+
+VIT = {
+    "model_type": "vit",
+    "image_size": 16,
+    "patch_size": 4,
+    "num_channels": 1,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+}
+CONVNEXT = {
+    "model_type": "convnext",
+    "image_size": 16,
+    "patch_size": 4,
+    "num_channels": 1,
+    "num_stages": 2,
+    "hidden_sizes": [4, 8],
+    "depths": [1, 1],
+}
+
+
+@pytest.mark.parametrize(("backbone", "tokens"), [(VIT, 17), (CONVNEXT, 4)])
+def test_every_place_is_a_token_and_every_weight_is_trained(backbone: dict[str, Any], tokens: int) -> None:
+    torch.manual_seed(0)
+    tower = VisionTower(4, backbone, detail=2, channels=3)
+    drawings = {"pixels": torch.randn(3, 1, 16, 16)}
+    assert tower.run_backbone(drawings)["tokens"].shape == (3, tokens, 8)
+    embedded = tower(drawings)
+    assert embedded.shape == (3, 6)
+    embedded.square().sum().backward()
+    assert all(weight.grad is not None for weight in tower.parameters())
+
+
+def test_layout_is_kept() -> None:
+    torch.manual_seed(0)
+    tower = VisionTower(4, CONVNEXT, channels=3).eval()
+    drawing = torch.ones(1, 1, 16, 16)
+    drawing[..., :4, :4] = -1
+    with torch.no_grad():
+        here, there = tower({"pixels": drawing}), tower({"pixels": drawing.flip(-1)})
+    assert not torch.allclose(here, there, atol=1e-3)
+
+
+def test_a_folder_of_a_convolutional_network_is_a_frozen_backbone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = ConvNextModel(ConvNextConfig(**{k: v for k, v in CONVNEXT.items() if k != "model_type"})).eval()
+    network.save_pretrained(tmp_path / "network")
+    options = {"type": "vision", "backbone": str(tmp_path / "network"), "frozen": True, "channels": 3}
+    encoder = build_encoder(4, {"sketch": options}).eval()
+    drawings = {"pixels": torch.randn(2, 1, 16, 16)}
+    seen = network(pixel_values=drawings["pixels"]).last_hidden_state
+    torch.testing.assert_close(encoder.features("sketch", drawings)["tokens"], seen.flatten(2).mT)
+    encoder.save_pretrained(tmp_path / "encoder")
+    again = MultimodalEncoder.from_pretrained(tmp_path / "encoder").eval()
+    torch.testing.assert_close(again({"sketch": drawings}).vectors, encoder({"sketch": drawings}).vectors)
