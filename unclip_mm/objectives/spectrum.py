@@ -98,7 +98,7 @@ class _Rebuild(torch.autograd.Function):
         mixture[:, -1] += turn
         mixture[:, -1, -1] -= along[:, -1] * inverse[:, 0].square()
         own = (axes[..., -1] * inverse).unsqueeze(-1) * of_direction.unsqueeze(1)
-        return torch.baddbmm(own, axes @ mixture, sides), None, None
+        return own.baddbmm_(axes @ mixture, sides), None, None
 
 
 def root(square: Tensor) -> Tensor:
