@@ -169,8 +169,8 @@ class Studio:
         import torch
 
         memory = self.pipeline.memory
-        if memory is not None and len(memory.vectors) == len(self.words):
-            return memory.vectors  # both are in the order of the words
+        if memory is not None and memory.config.counts.get("text") == len(self.words):
+            return memory.vectors("text")  # both are in the order of the words
         parts = []
         for start in range(0, len(self.words), BATCH):
             with self._lock:
@@ -196,9 +196,9 @@ class Studio:
         }
 
     def locate(self, prompt: Prompt) -> Tensor:
-        """Return where a prompt lies among the images: a unit vector (D,)."""
+        """Return where a prompt lies among the images, as the model takes it: a unit vector (D,)."""
         with self._lock:
-            return self._condition(prompt)[0]
+            return self.pipeline.meaning(self.pipeline.encode(**prompt.media), prompt.weights)[0]
 
     def embed_images(self, images: Sequence[Any]) -> Tensor:
         """Return the aligned unit vectors (N, D) of images."""

@@ -99,7 +99,7 @@ def test_the_pipeline_completes_what_is_asked_without_the_prior(pipe: UnCLIPMult
     completed = pipe(**call, use_prior=False).images
     assert not torch.allclose(completed, plain) and torch.equal(pipe(**call).images, imagined)
     with torch.no_grad():
-        whole = pipe.completion(pipe._asked(pipe.encode(text=call["text"]), None))
+        whole = pipe.completion(pipe.meaning(pipe.encode(text=call["text"])))
     decoded = pipe(embeddings=pipe.normalizer.denormalize(whole), seeds=[0, 0], output_type="pt").images
     torch.testing.assert_close(completed, decoded, atol=1e-4, rtol=0)
     pipe.save_pretrained(tmp_path)

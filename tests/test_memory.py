@@ -11,10 +11,13 @@ import torch.nn.functional as F
 from PIL import Image
 
 from train.assemble import memorise
+from train.conditions import Conditions
+from train.recipes.tiny import TINY
 from unclip_mm import UnCLIPMultimodalPipeline
+from unclip_mm.data.cache import ModalityCache
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import CheckpointError, InputError
-from unclip_mm.memory import CaptionMemory
+from unclip_mm.memory import EmbeddingMemory
 
 DIM = 32
 VOICE = (16_000, np.sin(np.arange(9600) / 6).astype(np.float32))
@@ -30,8 +33,8 @@ def captions() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def memory(captions: torch.Tensor) -> CaptionMemory:
-    return CaptionMemory.of(captions)
+def memory(captions: torch.Tensor) -> EmbeddingMemory:
+    return EmbeddingMemory.of({"text": captions, "image": unit(30, 7)})
 
 
 @pytest.fixture
@@ -41,50 +44,60 @@ def pipe(pipeline_folder: Path) -> UnCLIPMultimodalPipeline:
     return pipe
 
 
-def test_what_is_near_a_caption_becomes_it(memory: CaptionMemory, captions: torch.Tensor) -> None:
+def test_what_is_near_a_caption_becomes_it(memory: EmbeddingMemory, captions: torch.Tensor) -> None:
     heard = F.normalize(captions + 0.3 * unit(50, 1), dim=-1)
-    recalled = memory.recall(heard, 0.005)
+    recalled = memory.recall(heard, "text", 0.005)
     assert float((recalled * captions).sum(dim=-1).min()) > 0.999
     assert float((heard * captions).sum(dim=-1).max()) < 0.999
 
 
-def test_the_temperature_is_how_widely_it_looks(memory: CaptionMemory, captions: torch.Tensor) -> None:
-    far = memory.recall(unit(4, 2), 1e4)
+def test_the_temperature_is_how_widely_it_looks(memory: EmbeddingMemory, captions: torch.Tensor) -> None:
+    far = memory.recall(unit(4, 2), "text", 1e4)
     torch.testing.assert_close(far, F.normalize(captions.mean(dim=0), dim=0).expand(4, -1), atol=0.02, rtol=0)
-    middle = memory.recall(unit(4, 2), 0.1)
+    middle = memory.recall(unit(4, 2), "text", 0.1)
     attention = (unit(4, 2) @ captions.mT / 0.1).softmax(dim=-1)
     torch.testing.assert_close(middle, F.normalize(attention @ captions, dim=-1), atol=0.02, rtol=0)
     torch.testing.assert_close(middle.norm(dim=-1), torch.ones(4))
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
-def test_a_temperature_is_greater_than_zero(memory: CaptionMemory, temperature: float) -> None:
+def test_a_temperature_is_greater_than_zero(memory: EmbeddingMemory, temperature: float) -> None:
     with pytest.raises(InputError, match="recall: a temperature of"):
-        memory.recall(unit(2), temperature)
+        memory.recall(unit(2), "text", temperature)
 
 
 def test_there_is_no_memory_without_captions(pipe: UnCLIPMultimodalPipeline, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no captions of pictures"):
-        memorise(tmp_path, pipe.encoder, pipe.normalizer)
+        memorise(tmp_path, pipe.encoder, pipe.normalizer, ["text"])
+    with pytest.raises(InputError, match="nothing is looked up among 'audio'"):
+        memorise(tmp_path, pipe.encoder, pipe.normalizer, ["audio"])
+    assert memorise(tmp_path, pipe.encoder, pipe.normalizer, []) is None
 
 
-def test_only_what_has_a_temperature_is_recalled(memory: CaptionMemory) -> None:
+def test_nothing_is_found_among_what_is_not_remembered(memory: EmbeddingMemory) -> None:
+    with pytest.raises(InputError, match="no point of 'audio' is remembered; this memory has text, image"):
+        memory.recall(unit(2), "audio", 0.1)
+
+
+def test_only_what_has_a_temperature_is_recalled(memory: EmbeddingMemory) -> None:
     present = {"audio": torch.tensor([True, False, True])}
-    given = Embeddings.from_dict({"text": unit(3, 3), "audio": unit(3, 4)}, present)
-    recalled = memory.recall_each(given, {"audio": 0.05, "smell": 0.05})
+    given = Embeddings.from_dict({"text": unit(3, 3), "audio": unit(3, 4), "sketch": unit(3, 5)}, present)
+    recalled = memory.recall_each(given, {"audio": ("text", 0.05), "sketch": ("image", 0.05), "smell": ("text", 0.05)})
     assert torch.equal(recalled.present, given.present) and recalled.modalities == given.modalities
     torch.testing.assert_close(recalled["text"], given["text"])
-    torch.testing.assert_close(recalled["audio"][[0, 2]], memory.recall(given["audio"][[0, 2]], 0.05))
+    torch.testing.assert_close(recalled["audio"][[0, 2]], memory.recall(given["audio"][[0, 2]], "text", 0.05))
+    torch.testing.assert_close(recalled["sketch"], memory.recall(given["sketch"], "image", 0.05))
     assert not recalled["audio"][1].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_it_is_saved_in_eight_bits(memory: CaptionMemory, tmp_path: Path, dtype: torch.dtype) -> None:
+def test_it_is_saved_in_eight_bits(memory: EmbeddingMemory, tmp_path: Path, dtype: torch.dtype) -> None:
     memory.save_pretrained(tmp_path)
-    again = CaptionMemory.from_pretrained(tmp_path, torch_dtype=dtype)
-    assert again.captions.dtype == torch.int8 and torch.equal(again.captions, memory.captions)
-    assert again.recall(unit(2, 5).to(dtype), 0.1).dtype == dtype
-    assert (tmp_path / "diffusion_pytorch_model.safetensors").stat().st_size < 50 * DIM + 300
+    again = EmbeddingMemory.from_pretrained(tmp_path, torch_dtype=dtype)
+    assert {known.dtype for known in again.buffers()} == {torch.int8}
+    assert all(torch.equal(again.vectors(name), memory.vectors(name)) for name in ("text", "image"))
+    assert again.recall(unit(2, 5).to(dtype), "text", 0.1).dtype == dtype
+    assert (tmp_path / "diffusion_pytorch_model.safetensors").stat().st_size < 80 * DIM + 300
 
 
 def test_a_voice_is_taken_to_what_it_means_with_and_without_the_prior(pipe: UnCLIPMultimodalPipeline) -> None:
@@ -92,12 +105,12 @@ def test_a_voice_is_taken_to_what_it_means_with_and_without_the_prior(pipe: UnCL
     meant = pipe.normalizer.moved(both)
     known = torch.cat([unit(20, 6)[:, : pipe.encoder.dim], meant["text"][:1]])
     call = {"audio": VOICE, "seeds": 0, "output_type": "pt"}
-    before, plain = pipe._asked(both, None), pipe(**call).images
+    before, plain = pipe.meaning(both), pipe(**call).images
     free = pipe(**call, use_prior=False).images
-    pipe.register_modules(memory=CaptionMemory.of(known))
-    pipe.register_to_config(recall={"audio": 0.1})
-    after = pipe._asked(both, None)
-    expected = pipe.memory.recall(meant["audio"][1:], 0.1)
+    pipe.register_modules(memory=EmbeddingMemory.of({"text": known}))
+    pipe.register_to_config(recall={"audio": ("text", 0.1)})
+    after = pipe.meaning(both)
+    expected = pipe.memory.recall(meant["audio"][1:], "text", 0.1)
     recalled, freely_recalled = pipe(**call).images, pipe(**call, use_prior=False).images
     torch.testing.assert_close(after[:1], before[:1])
     torch.testing.assert_close(after[1:], expected)
@@ -107,13 +120,26 @@ def test_a_voice_is_taken_to_what_it_means_with_and_without_the_prior(pipe: UnCL
     torch.testing.assert_close(freely_recalled, pipe(**asked_alike).images)
 
 
+def test_training_asks_with_what_is_recalled_as_well(pipe: UnCLIPMultimodalPipeline) -> None:
+    items = [{"concept": str(number), "split": "train"} for number in range(6)]
+    pixels = torch.randint(0, 256, (6, 1, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    caches = {"image": ModalityCache({}, items), "sketch": ModalityCache({"pixels": pixels}, items)}
+    memory = EmbeddingMemory.of({"image": unit(20, 8)[:, : pipe.encoder.dim]})
+    given = (caches, pipe.encoder, pipe.normalizer, "train", TINY.prior)
+    plain = Conditions(*given).vectors["sketch"].float()
+    recalled = Conditions(*given, memory, {"sketch": ("image", 0.05)}).vectors["sketch"].float()
+    torch.testing.assert_close(recalled, memory.recall(plain, "image", 0.05), atol=2e-2, rtol=0)
+    assert not torch.allclose(recalled, plain, atol=0.1)
+    assert torch.equal(Conditions(*given, memory, {}).vectors["sketch"].float(), plain)
+
+
 def test_what_is_led_away_from_is_taken_as_it_is(pipe: UnCLIPMultimodalPipeline) -> None:
     meant = pipe.normalizer.moved(pipe.encode(text=["a red circle", "a blue square"]))["text"]
-    pipe.register_modules(memory=CaptionMemory.of(meant[1:]))
+    pipe.register_modules(memory=EmbeddingMemory.of({"text": meant[1:]}))
     picture = Image.linear_gradient("L").convert("RGB").resize((32, 32))
     call = {"image": picture, "negative_text": "a red circle", "seeds": 0}
     pictures = []
-    for recall in ({}, {"text": 0.1}):
+    for recall in ({}, {"text": ("text", 0.1)}):
         pipe.register_to_config(recall=recall)
         pictures.append(pipe(**call, output_type="pt").images)
     assert torch.equal(*pictures)
@@ -125,5 +151,5 @@ def test_the_bundled_model_makes_out_what_it_was_taught() -> None:
     words = ["apple", "dog", "umbrella", "guitar"]
     meant = bundled.normalizer.moved(bundled.encode(text=words))["text"]
     off = F.normalize(meant + 0.7 * F.normalize(torch.randn(meant.shape, generator=torch.manual_seed(0)), dim=-1))
-    recalled = bundled.memory.recall(off, bundled.config.recall["audio"])
+    recalled = bundled.memory.recall(off, *bundled.config.recall["audio"])
     assert float((recalled * meant).sum(dim=-1).min()) > 0.9 > float((off * meant).sum(dim=-1).max())

@@ -145,22 +145,6 @@ def test_rows_may_lack_modalities(pipe: UnCLIPMultimodalPipeline) -> None:
     torch.testing.assert_close(mixed[:1], alone, atol=1e-3, rtol=0)
 
 
-def test_the_prior_is_told_how_far_a_modality_is_to_be_trusted(pipe: UnCLIPMultimodalPipeline) -> None:
-    both = pipe.encode(text=["a red circle", "a red circle"], audio=[tone(), None])
-    before = dict(pipe.config.trust)
-    try:
-        pipe.register_to_config(trust={"audio": 0.5})
-        asked = pipe._asked(both, None).norm(dim=-1)
-        torch.testing.assert_close(asked, torch.tensor([0.75, 1.0]))
-        weighed = pipe._asked(both.rows([0]), {"text": 1.0, "audio": 3.0}).norm(dim=-1)
-        torch.testing.assert_close(weighed, torch.tensor([0.625]))
-        call = {"audio": tone(), "seeds": 0, "output_type": "pt"}
-        trusted_less = pipe(**call).images
-    finally:
-        pipe.register_to_config(trust=before)
-    assert not torch.equal(trusted_less, pipe(**call).images)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -75,8 +75,9 @@ def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None
     taught = (tiny_run / "pipeline" / "vocabulary.txt").read_text().splitlines()
     assert "black circle" in taught and taught == sorted(set(taught))
     meant = pipe.normalizer.moved(pipe.encode(text=taught))["text"]
-    remembered = torch.nn.functional.normalize(pipe.memory.captions.float(), dim=-1)
-    assert float((remembered * meant).sum(dim=-1).min()) > 0.999
+    assert float((pipe.memory.vectors("text") * meant).sum(dim=-1).min()) > 0.999
+    pictures = pipe.memory.vectors("image")
+    assert len(pictures) == len(load_file(tiny_run / "cache" / "pictures.safetensors")["pixels"])
     finetuned = load_file(tiny_run / "export" / "finetune" / "decoder" / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(value.half(), finetuned[name].half()) for name, value in pipe.decoder.state_dict().items())
     for stage in STAGES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from unclip_mm.checkpoints import VOCABULARY
 from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.data.cache import ModalityCache
 from unclip_mm.decoder import EmbeddingDecoder
-from unclip_mm.encoder import MultimodalEncoder
-from unclip_mm.errors import CheckpointError
-from unclip_mm.memory import CaptionMemory
+from unclip_mm.encoder import MultimodalEncoder, aligned_part
+from unclip_mm.errors import CheckpointError, InputError
+from unclip_mm.memory import EmbeddingMemory
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.pipeline import UnCLIPMultimodalPipeline
 from unclip_mm.prior import MultimodalPrior
@@ -35,15 +36,15 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
     Raises:
         CheckpointError: A part was not exported yet.
     """
-    export = run / "export"
+    export, chosen = run / "export", find_recipe(recipe)
+    decoder, autoencoder, image_size, sampling = picture_makers(chosen, run)
     made_by = {"processor": "embed", "normalizer": "prior"}  # the others by the stage of their name
-    for part in ("processor", "autoencoder", "encoder", "normalizer", "decoder"):
-        if not (export / part).is_dir():
-            raise CheckpointError(f"{export / part}: not there yet; run train.{made_by.get(part, part)} first")
-    chosen, prior = find_recipe(recipe), _if_exported(MultimodalPrior, export / "prior")
+    for folder in (export / "processor", autoencoder, export / "encoder", export / "normalizer", decoder):
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: not there yet; run train.{made_by.get(folder.name, folder.name)} first")
+    prior = _if_exported(MultimodalPrior, export / "prior")
     encoder = MultimodalEncoder.from_pretrained(export / "encoder").eval()
     normalizer = EmbeddingNormalizer.from_pretrained(export / "normalizer")
-    decoder, autoencoder, image_size, sampling = picture_makers(chosen, run)
     defaults: dict[str, Any] = {**chosen.prior_sampling, **sampling}
     return UnCLIPMultimodalPipeline(
         processor=MultimodalProcessor.from_pretrained(export / "processor"),
@@ -55,10 +56,9 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
         prior=prior,
         upsampler=_if_exported(Upsampler, export / "upsampler"),
         completion=_if_exported(EmbeddingCompletion, export / "complete"),
-        memory=memorise(run, encoder, normalizer) if chosen.recall else None,
+        memory=memorise(run, encoder, normalizer, {among for among, _ in chosen.recall.values()}),
         prior_scheduler=None if prior is None else prior_scheduler(),
         image_size=image_size,
-        trust=chosen.trust,
         recall=chosen.recall,
         **defaults,
     )
@@ -96,20 +96,29 @@ def vocabulary(run: Path) -> dict[str, int]:
     return dict(sorted((texts.items[row]["text"], row) for row in shortest.values()))
 
 
-def memorise(run: Path, encoder: MultimodalEncoder, normalizer: EmbeddingNormalizer) -> CaptionMemory:
-    """Embed the vocabulary of a run, where images lie.
+def memorise(
+    run: Path, encoder: MultimodalEncoder, normalizer: EmbeddingNormalizer, modalities: Iterable[str]
+) -> EmbeddingMemory | None:
+    """Embed the vocabulary of a run, its training pictures, or both, where images lie; None without modalities.
 
     Raises:
         CheckpointError: There is no vocabulary.
+        InputError: A modality is neither ``text`` nor ``image``.
     """
-    rows = list(vocabulary(run).values())
-    if not rows:
-        raise CheckpointError(
-            f"{run / 'cache'}: no captions of pictures, which the recipe's recall looks things up in; "
-            "run train.embed first, or leave recall out"
-        )
-    embedded = embed_all(encoder, ModalityCache.load(run / "cache", "text"), "text", rows)
-    return CaptionMemory.of(normalizer.to_image(embedded, "text"))
+    known, words = {}, list(vocabulary(run).values())
+    for modality in sorted(modalities):
+        if modality not in ("text", "image"):
+            raise InputError(f"recall: nothing is looked up among {modality!r}; give 'text' or 'image'")
+        if not words:
+            raise CheckpointError(
+                f"{run / 'cache'}: no captions of pictures, which the recipe's recall looks things up in; "
+                "run train.embed first, or leave recall out"
+            )
+        cache = ModalityCache.load(run / "cache", modality)
+        rows = words if modality == "text" else cache.where(split="train")
+        embedded = embed_all(encoder, cache, modality, rows)
+        known[modality] = normalizer.to_image(aligned_part(embedded, encoder.dim), modality)
+    return EmbeddingMemory.of(known) if known else None
 
 
 def forget_paths(folder: Path) -> None:

@@ -10,6 +10,7 @@ from train.config import PriorConfig
 from train.normalizer import embed_all
 from unclip_mm.data.cache import ConceptPools, ModalityCache
 from unclip_mm.encoder import MultimodalEncoder, aligned_part
+from unclip_mm.memory import EmbeddingMemory, Recall
 from unclip_mm.normalizer import EmbeddingNormalizer
 
 
@@ -22,6 +23,8 @@ class Conditions:
         normalizer: Moves them to where images lie.
         split: Which items may be drawn.
         config: How often which modalities are shown.
+        memory: Takes some modalities to what they mean before they are drawn, as the pipeline does; None does not.
+        recall: Which, among what, and at what temperature.
     """
 
     def __init__(
@@ -31,16 +34,18 @@ class Conditions:
         normalizer: EmbeddingNormalizer,
         split: str,
         config: PriorConfig,
+        memory: EmbeddingMemory | None = None,
+        recall: Recall | None = None,
     ):
         self.config, self.dim = config, encoder.dim
         self.modalities = tuple(name for name in encoder.modalities if name in caches)
         others = {name: cache for name, cache in caches.items() if name != "image"}
         self.pools = ConceptPools(others, split)
         self.positions = {name: {row: i for i, row in enumerate(c.where(split=split))} for name, c in others.items()}
-        self.vectors = {
-            name: normalizer.to_image(embed_all(encoder, cache, name, cache.where(split=split)), name).half()
-            for name, cache in others.items()
-        }
+        self.vectors = {}
+        for name, cache in others.items():
+            moved = normalizer.to_image(embed_all(encoder, cache, name, cache.where(split=split)), name)
+            self.vectors[name] = (moved if memory is None else memory.recall_one(moved, name, recall or {})).half()
 
     def draw(self, concepts: list[str], embeddings: Tensor, noise: float, generator: torch.Generator) -> Tensor:
         """Return vectors (B, D), as long as their cosine to what they were before the noise is expected to be.

@@ -283,7 +283,6 @@ class Recipe:
     """Trained only where there are pictures of twice the size."""
     prior_sampling: dict[str, float] = field(default_factory=dict)
     """The pipeline's defaults for the prior: prior_steps, prior_guidance_scale."""
-    trust: dict[str, float] = field(default_factory=dict)
-    """Modality -> the cosine of something new to what it means that the prior is told to expect; 1 if not named."""
-    recall: dict[str, float] = field(default_factory=dict)
-    """Modality -> the temperature at which it is looked up among the captions, see CaptionMemory; not, if not named."""
+    recall: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Modality -> among what it is looked up, captions (``text``) or pictures (``image``), and at what temperature, see
+    EmbeddingMemory; a modality that is not named is taken as it is."""

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
+from train.assemble import memorise
 from train.autoencoder import peak_signal_to_noise, picture_losses
 from train.conditions import Conditions
 from train.config import FinetuneConfig
@@ -48,7 +49,8 @@ def asked_for(
 ) -> list[Tensor]:
     """Return what the run's prior and completion make of prompts: embeddings (N, E), standardised, of each.
 
-    Concepts are asked for equally often, however many pictures they have. A run without either has none of it.
+    Concepts are asked for equally often, however many pictures they have, and as the pipeline asks: what the recipe
+    recalls is. A run without either has none of it.
 
     Args:
         stage: Says how often.
@@ -58,13 +60,17 @@ def asked_for(
     """
     config, recipe, seed = stage.config, stage.recipe, stage.config.loop.seed
     encoder = stage.trained("encoder", MultimodalEncoder)
-    conditions = Conditions(stage.caches(*encoder.modalities), encoder, normalizer, "train", recipe.prior)
-    first = {concept: row for row, concept in reversed([*enumerate(concepts)])}
-    embeddings = normalizer.denormalize(own[list(first.values())])
+    memory = memorise(stage.run, encoder, normalizer, {among for among, _ in recipe.recall.values()})
+    caches = stage.caches(*encoder.modalities)
+    conditions = Conditions(caches, encoder, normalizer, "train", recipe.prior, memory, recipe.recall)
     generator = torch.Generator().manual_seed(seed)
 
+    def once() -> Tensor:
+        one = {concepts[row]: row for row in torch.randperm(len(concepts), generator=generator).tolist()}
+        return conditions.draw([*one], normalizer.denormalize(own[[*one.values()]]), 0.0, generator)
+
     def asked(times: int) -> Tensor:
-        return torch.cat([conditions.draw([*first], embeddings, 0.0, generator) for _ in range(times)])
+        return torch.cat([once() for _ in range(times)])
 
     made = []
     if config.imagined and stage.exported("prior").is_dir():

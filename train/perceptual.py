@@ -51,6 +51,7 @@ class PerceptualFeatures(nn.Module):
             self.blocks.append(nn.Sequential(*block))
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
         self.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on a CPU
 
     @classmethod
     def from_archives(cls, archives: Path) -> PerceptualFeatures:

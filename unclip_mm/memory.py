@@ -1,8 +1,8 @@
-"""What a model was taught, as points of the shared space: to make out what words or a voice most probably mean."""
+"""What a model was taught, as points of the shared space: to make out what words, a voice or a drawing mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,72 +13,95 @@ from torch import Tensor
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
 
+Recall = Mapping[str, Sequence[str | float]]
+"""Modality -> among the points of which modality it is looked up, and at what temperature."""
 
-class CaptionMemory(ModelMixin, ConfigMixin):
-    """Moves embeddings to the captions t_j that they lie nearest to.
+
+class EmbeddingMemory(ModelMixin, ConfigMixin):
+    """Moves embeddings to those of the captions, or of the pictures, that they lie nearest to.
 
     A new voice finds its word among all others, and yet lies far from it: at a cosine of 0.66 in the bundled model.
     Words that were never taught lie between those that were. A prior that is asked with such a point mixes what lies
     around it. One step of retrieval from a modern Hopfield network (arXiv:2008.02217, equation 3) takes it to what it
-    means, with tau how widely it looks:
+    means among the N points t_j, with tau how widely it looks:
 
         r(z) = normalize( sum_j softmax_j(z . t_j / tau) t_j )
 
-    Small tau gives the nearest caption, large tau the mean of all. Vectors are kept in 8 bits a number, which moves
+    Small tau gives the nearest point, large tau the mean of all. Vectors are kept in 8 bits a number, which moves
     them by an angle of about a hundredth.
 
-    **When to use.** For text and for modalities that were aligned with it and are less exact. What has no name among the
-    captions cannot be recalled; what was aligned with pictures themselves, as drawings are, loses by it.
+    **When to use.** Among the points of that modality to which another was aligned, and is less exact: a voice among
+    captions, a drawing among pictures. (Among captions a drawing is lost: there, a thing is a single point, and what
+    was drawn resembles one of its pictures.) What is like nothing that is remembered is taken for what is nearest.
 
     Args:
-        count: How many are kept, N.
         aligned_dim: Dimensions D of the shared space.
+        counts: Modality -> how many of its points are kept, N.
 
     Example:
-        >>> memory = CaptionMemory.of(torch.eye(3))
+        >>> memory = EmbeddingMemory.of({"text": torch.eye(3)})
         >>> heard = torch.nn.functional.normalize(torch.tensor([[0.8, 0.5, 0.0]]), dim=-1)
-        >>> [[round(x, 2) for x in memory.recall(heard, tau).tolist()[0]] for tau in (0.01, 0.3)]
+        >>> [[round(x, 2) for x in memory.recall(heard, "text", tau).tolist()[0]] for tau in (0.01, 0.3)]
         [[1.0, 0.0, 0.0], [0.94, 0.33, 0.06]]
     """
 
     @register_to_config
-    def __init__(self, count: int, aligned_dim: int):
+    def __init__(self, aligned_dim: int, counts: Mapping[str, int]):
         super().__init__()
-        self.register_buffer("captions", torch.zeros(count, aligned_dim, dtype=torch.int8))
+        for name, count in counts.items():
+            self.register_buffer(_buffer(name), torch.zeros(count, aligned_dim, dtype=torch.int8))
 
     @classmethod
-    def of(cls, vectors: Tensor) -> CaptionMemory:
-        """Remember unit vectors (N, D)."""
-        memory = cls(*vectors.shape)
-        memory.captions.copy_((vectors * (127 / vectors.abs().amax(dim=-1, keepdim=True))).round())
+    def of(cls, vectors: Mapping[str, Tensor]) -> EmbeddingMemory:
+        """Remember unit vectors (N, D), by modality, all of them where images lie."""
+        [dim] = {points.shape[1] for points in vectors.values()}
+        memory = cls(dim, {name: len(points) for name, points in vectors.items()})
+        for name, points in vectors.items():
+            rounded = (points * (127 / points.abs().amax(dim=-1, keepdim=True))).round()
+            memory.get_buffer(_buffer(name)).copy_(rounded)
         return memory
 
-    @property
-    def vectors(self) -> Tensor:
-        """What is kept, as unit vectors (N, D)."""
-        return F.normalize(self.captions.float(), dim=-1)
+    def vectors(self, modality: str) -> Tensor:
+        """What is kept of a modality, as unit vectors (N, D).
 
-    def recall(self, vectors: Tensor, temperature: float) -> Tensor:
-        """Take unit vectors (B, D) to the captions near them: unit vectors again.
+        Raises:
+            InputError: Nothing is.
+        """
+        if modality not in self.config.counts:
+            known = ", ".join(self.config.counts) or "nothing"
+            raise InputError(f"recall: no point of {modality!r} is remembered; this memory has {known}")
+        return F.normalize(self.get_buffer(_buffer(modality)).float(), dim=-1)
+
+    def recall(self, vectors: Tensor, among: str, temperature: float) -> Tensor:
+        """Take unit vectors (B, D) to the points near them: unit vectors again.
 
         Args:
-            vectors: (B, D), where the captions lie: both moved to where images lie.
+            vectors: (B, D), where images lie.
+            among: The modality whose points are meant.
             temperature: tau, greater than 0.
 
         Raises:
-            InputError: The temperature is not.
+            InputError: The temperature is not, or nothing of that modality is remembered.
         """
         if not temperature > 0:
             raise InputError(f"recall: a temperature of {temperature} is not allowed; give one greater than 0")
-        known = self.vectors
+        known = self.vectors(among)
         attention = (vectors.float() @ known.mT / temperature).softmax(dim=-1)
         return F.normalize(attention @ known, dim=-1).to(vectors.dtype)
 
-    def recall_each(self, embeddings: Embeddings, temperatures: Mapping[str, float]) -> Embeddings:
-        """Recall the modalities that have a temperature, and leave the others as they are."""
+    def recall_one(self, vectors: Tensor, modality: str, recall: Recall) -> Tensor:
+        """Recall vectors (B, D) of a modality if it is named, and leave them as they are if not."""
+        if modality not in recall:
+            return vectors
+        among, temperature = recall[modality]
+        return self.recall(vectors, str(among), float(temperature))
+
+    def recall_each(self, embeddings: Embeddings, recall: Recall) -> Embeddings:
+        """Recall the modalities that are named, and leave the others as they are."""
         names = embeddings.modalities
-        vectors = {
-            name: self.recall(embeddings[name], temperatures[name]) if name in temperatures else embeddings[name]
-            for name in names
-        }
+        vectors = {name: self.recall_one(embeddings[name], name, recall) for name in names}
         return Embeddings.from_dict(vectors, {name: embeddings.present[:, m] for m, name in enumerate(names)})
+
+
+def _buffer(modality: str) -> str:
+    return f"known_{modality}"

@@ -24,7 +24,7 @@ from unclip_mm.diffusion import noise_by_seed
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.errors import CheckpointError, InputError
-from unclip_mm.memory import CaptionMemory
+from unclip_mm.memory import EmbeddingMemory, Recall
 from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.prior import MultimodalPrior
 from unclip_mm.processing import MultimodalProcessor
@@ -70,17 +70,16 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         prior: Embeddings to an image embedding; None for a model that only works prior-free.
         prior_scheduler: Its noise schedule.
         upsampler: Pictures to such of twice the size; None for a model that has none.
-        memory: The captions it was taught; None for a model without one.
+        memory: The captions and pictures it was taught; None for a model without one.
         completion: What is asked to a whole image embedding, where no prior is wanted; None leaves its detail at the mean.
         decoder: Image embedding to latents.
         scheduler: Its flow-matching schedule.
         autoencoder: Latents to pixels.
         num_inference_steps, prior_steps, guidance_scale, prior_guidance_scale: The model's defaults.
         image_size: Side of the pictures in pixels.
-        trust: Modality -> the cosine of something new to what it means that the prior is told to expect, in (0, 1]; 1
-            where a modality is not named.
-        recall: Modality -> temperature at which the memory finds the captions that it means before the prior is asked;
-            modalities that are not named, and what is to be moved away from, are taken as they are.
+        recall: Modality -> among the points of which modality the memory finds what is meant, before the prior is asked,
+            and at what temperature: ``{"audio": ("text", 0.03)}``. Modalities that are not named, and what is to be moved
+            away from, are taken as they are.
 
     Example:
         >>> from unclip_mm import UnCLIPMultimodalPipeline
@@ -105,15 +104,14 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         prior: MultimodalPrior | None = None,
         prior_scheduler: DDIMScheduler | None = None,
         upsampler: Upsampler | None = None,
-        memory: CaptionMemory | None = None,
+        memory: EmbeddingMemory | None = None,
         completion: EmbeddingCompletion | None = None,
         num_inference_steps: int = 8,
         prior_steps: int = 10,
         guidance_scale: float = 1.5,
         prior_guidance_scale: float = 1.5,
         image_size: int = 64,
-        trust: Mapping[str, float] | None = None,
-        recall: Mapping[str, float] | None = None,
+        recall: Recall | None = None,
     ):
         super().__init__()
         self.register_modules(
@@ -135,8 +133,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             prior_guidance_scale=prior_guidance_scale,
             image_size=image_size,
-            trust=dict(trust or {}),
-            recall=dict(recall or {}),
+            recall={name: list(among) for name, among in (recall or {}).items()},
         )
 
     @classmethod
@@ -215,6 +212,29 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         return self.encoder.image_embedding(self.encoder.features("image", self._process("image", sources)))
 
     @torch.no_grad()
+    def meaning(self, embeddings: Embeddings, weights: Mapping[str, float] | None = None) -> Tensor:
+        """Return what prompts mean, as the prior is asked: unit vectors (B, D), where images lie.
+
+        Each modality is moved to where images lie, and looked up in the memory if the model does so with it; what a row
+        consists of is then averaged.
+
+        Args:
+            embeddings: Of B prompts, as :meth:`encode` returns them.
+            weights: How much each modality counts, 0 or more; by default all alike.
+
+        Example:
+            >>> from unclip_mm import UnCLIPMultimodalPipeline
+            >>> pipe = UnCLIPMultimodalPipeline.from_pretrained("pictograms")
+            >>> old, new = pipe.meaning(pipe.encode(text=["my old bicycle", "bicycle"]))
+            >>> bool(old @ new > 0.9)
+            True
+        """
+        moved = self.normalizer.moved(embeddings)
+        if self.memory is not None:
+            moved = self.memory.recall_each(moved, self.config.recall)
+        return moved.mix(weights)
+
+    @torch.no_grad()
     def imagine(
         self,
         text: Any = None,
@@ -252,7 +272,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
         scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
         condition, whole = self._condition(given, embeddings, Prompt({}))
         if condition is not None:
-            asked = self._asked(condition, check_weights(weights, condition.modalities))
+            asked = self.meaning(condition, check_weights(weights, condition.modalities))
             chosen = check_seeds(seeds, len(asked), draw=lambda: secrets.randbelow(1 << 32))
             through_prior = use_prior and self.prior is not None
             whole = self._ask_prior(asked, chosen, steps, scale, None) if through_prior else self._completed(asked)
@@ -341,7 +361,7 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             else:
                 rows_now, away = condition.rows(part), None
                 against_now = None if negative is None else _spread(negative, part)
-                asked = self._asked(rows_now, chosen_weights)
+                asked = self.meaning(rows_now, chosen_weights)
                 # Not recalled: as often as not it is a property, and the nearest caption is a thing that has it.
                 led_from = None if against_now is None else self.normalizer.condition(against_now)
                 if through_prior:
@@ -374,22 +394,6 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
                 self.encoder.image_embedding(self.encoder.features("image", tensors))
             )
         return self._encode(given), None
-
-    def _asked(self, condition: Embeddings, weights: Mapping[str, float] | None) -> Tensor:
-        """Return what the prior is asked with (B, D): the direction of the mean, as long as it is to be trusted."""
-        direction = self._meant(condition, weights)
-        named = dict.fromkeys(condition.modalities, 1.0) if weights is None else weights
-        shares = torch.tensor([named.get(name, 0.0) for name in condition.modalities], device=self.device)
-        trust = torch.tensor([self.config.trust.get(name, 1.0) for name in condition.modalities], device=self.device)
-        shares = shares * condition.present
-        return direction * (shares * trust).sum(dim=1, keepdim=True) / shares.sum(dim=1, keepdim=True)
-
-    def _meant(self, condition: Embeddings, weights: Mapping[str, float] | None) -> Tensor:
-        """Return the unit vectors (B, D) of what rows mean: the mean of what they consist of, where images lie."""
-        moved = self.normalizer.moved(condition)
-        if self.memory is not None:
-            moved = self.memory.recall_each(moved, self.config.recall)
-        return moved.mix(weights)
 
     def _ask_prior(self, asked: Tensor, seeds: Sequence[int], steps: int, scale: float, away: Tensor | None) -> Tensor:
         """Sample standardised image embeddings (B, E)."""

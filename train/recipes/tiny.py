@@ -144,5 +144,5 @@ TINY = Recipe(
         recognised=0.0,
     ),
     prior_sampling={"prior_steps": 8, "prior_guidance_scale": 1.5},
-    recall={"audio": 0.1},
+    recall={"audio": ("text", 0.1), "sketch": ("image", 0.05)},
 )
