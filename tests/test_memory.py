@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from train.assemble import memorise
+from train.assemble import meant_by, memorise
 from train.conditions import Conditions
 from train.recipes.tiny import TINY
 from unclip_mm import UnCLIPMultimodalPipeline
@@ -68,10 +69,10 @@ def test_a_temperature_is_greater_than_zero(memory: EmbeddingMemory, temperature
 
 def test_there_is_no_memory_without_captions(pipe: UnCLIPMultimodalPipeline, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no captions of pictures"):
-        memorise(tmp_path, pipe.encoder, pipe.normalizer, ["text"])
+        memorise(TINY, tmp_path, pipe.encoder, pipe.normalizer)
     with pytest.raises(InputError, match="nothing is looked up among 'audio'"):
-        memorise(tmp_path, pipe.encoder, pipe.normalizer, ["audio"])
-    assert memorise(tmp_path, pipe.encoder, pipe.normalizer, []) is None
+        memorise(replace(TINY, recall={"text": ("audio", 0.1)}), tmp_path, pipe.encoder, pipe.normalizer)
+    assert memorise(replace(TINY, recall={}), tmp_path, pipe.encoder, pipe.normalizer) is None
 
 
 def test_nothing_is_found_among_what_is_not_remembered(memory: EmbeddingMemory) -> None:
@@ -88,6 +89,31 @@ def test_only_what_has_a_temperature_is_recalled(memory: EmbeddingMemory) -> Non
     torch.testing.assert_close(recalled["audio"][[0, 2]], memory.recall(given["audio"][[0, 2]], "text", 0.05))
     torch.testing.assert_close(recalled["sketch"], memory.recall(given["sketch"], "image", 0.05))
     assert not recalled["audio"][1].any()
+
+
+def test_examples_lead_to_what_they_mean(captions: torch.Tensor, tmp_path: Path) -> None:
+    sounds, meant = unit(6, 9), torch.tensor([3, 3, 10, 11, 12, 49])
+    memory = EmbeddingMemory.of({"text": captions}, {"audio": (sounds, meant)})
+    given = {"text": F.normalize(sounds + 0.1 * unit(6, 10), dim=-1)}
+    given["audio"] = given["text"]
+    recalled = memory.recall_each(Embeddings.from_dict(given), {"audio": ("text", 0.01), "text": ("text", 0.01)})
+    torch.testing.assert_close(recalled["audio"], captions[meant], atol=0.02, rtol=0)
+    torch.testing.assert_close(recalled["text"], memory.recall(given["text"], "text", 0.01))  # it has no examples
+    keys, values = torch.cat([captions, sounds]), torch.cat([captions, captions[meant]])
+    attention = (unit(4, 2) @ keys.mT / 0.1).softmax(dim=-1)
+    expected = F.normalize(attention @ values, dim=-1)
+    torch.testing.assert_close(memory.recall(unit(4, 2), "text", 0.1, "audio"), expected, atol=0.02, rtol=0)
+    memory.save_pretrained(tmp_path)
+    again = EmbeddingMemory.from_pretrained(tmp_path, torch_dtype=torch.float16)
+    assert torch.equal(again.recall(unit(4, 2), "text", 0.1, "audio"), memory.recall(unit(4, 2), "text", 0.1, "audio"))
+
+
+def test_an_example_of_several_things_is_of_the_nearest(captions: torch.Tensor) -> None:
+    concepts = [f"thing {number}" for number in range(50)]
+    neigh, bark = F.normalize(captions[7] + 0.5 * captions[8], dim=0), captions[20]
+    examples = torch.stack([neigh, neigh, bark, bark])
+    kept, meant = meant_by(examples, ["thing 8", "thing 7", "unheard of", "thing 20"], captions, concepts)
+    assert torch.equal(kept, torch.stack([neigh, bark])) and meant.tolist() == [7, 20]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

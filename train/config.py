@@ -286,3 +286,5 @@ class Recipe:
     recall: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Modality -> among what it is looked up, captions (``text``) or pictures (``image``), and at what temperature, see
     EmbeddingMemory; a modality that is not named is taken as it is."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """Modality that is looked up among captions -> the kind of its training items that are remembered beside them."""

@@ -60,7 +60,7 @@ def asked_for(
     """
     config, recipe, seed = stage.config, stage.recipe, stage.config.loop.seed
     encoder = stage.trained("encoder", MultimodalEncoder)
-    memory = memorise(stage.run, encoder, normalizer, {among for among, _ in recipe.recall.values()})
+    memory = memorise(recipe, stage.run, encoder, normalizer)
     caches = stage.caches(*encoder.modalities)
     conditions = Conditions(caches, encoder, normalizer, "train", recipe.prior, memory, recipe.recall)
     generator = torch.Generator().manual_seed(seed)

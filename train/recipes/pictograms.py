@@ -1,4 +1,4 @@
-"""The bundled model: pictograms of everyday things at 128 px, trained on two CPU cores in about thirteen hours."""
+"""The bundled model: pictograms of everyday things at 128 px, trained on two CPU cores in about fourteen hours."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ PICTOGRAMS = Recipe(
     finetune=FinetuneConfig(
         loop=replace(
             _PIXEL_LOOP,
-            steps=15000,
+            steps=20000,
             batch_size=20,
             learning_rate=4e-4,
             decay_fraction=1.0,
@@ -175,9 +175,11 @@ PICTOGRAMS = Recipe(
             validate_every=250,
         ),
         perceptual_weight=2.0,
+        imagined=12,
         compile_parts=True,
     ),
     upsampler=UpsamplerConfig(loop=replace(_PIXEL_LOOP, steps=1500, validate_every=500)),
     prior_sampling={"prior_steps": 10, "prior_guidance_scale": 2.0},
     recall={"text": ("text", 0.02), "audio": ("text", 0.03), "sketch": ("image", 0.02)},
+    examples={"audio": "sound"},
 )

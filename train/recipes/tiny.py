@@ -145,4 +145,5 @@ TINY = Recipe(
     ),
     prior_sampling={"prior_steps": 8, "prior_guidance_scale": 1.5},
     recall={"audio": ("text", 0.1), "sketch": ("image", 0.05)},
+    examples={"audio": "sound"},
 )
