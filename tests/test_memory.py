@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from train.assemble import meant_by, memorise
 from train.conditions import Conditions
+from train.memorise import meant_by, memorise
 from train.recipes.tiny import TINY
 from unclip_mm import UnCLIPMultimodalPipeline
 from unclip_mm.data.cache import ModalityCache

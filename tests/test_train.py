@@ -9,13 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from train.memorise import memorise
+from train.stage import find_recipe
 from unclip_mm.encoder import MultimodalEncoder
+from unclip_mm.errors import InputError
 from unclip_mm.prior import MultimodalPrior
 
 STAGES = ("autoencoder", "encoder", "prior", "complete", "decoder", "distill", "renderer", "finetune")
@@ -78,6 +82,10 @@ def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None
     assert float((pipe.memory.vectors("text") * meant).sum(dim=-1).min()) > 0.999
     pictures = pipe.memory.vectors("image")
     assert len(pictures) == len(load_file(tiny_run / "cache" / "pictures.safetensors")["pixels"])
+    assert pipe.memory.config.examples["audio"] > 10
+    unheard = replace(find_recipe("tiny"), examples={"audio": "whistle"})
+    with pytest.raises(InputError, match="examples: no training item of 'audio' is of the kind 'whistle'"):
+        memorise(unheard, tiny_run, pipe.encoder, pipe.normalizer)
     finetuned = load_file(tiny_run / "export" / "finetune" / "decoder" / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(value.half(), finetuned[name].half()) for name, value in pipe.decoder.state_dict().items())
     for stage in STAGES:

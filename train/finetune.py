@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
-from train.assemble import memorise
 from train.autoencoder import peak_signal_to_noise, picture_losses
 from train.conditions import Conditions
 from train.config import FinetuneConfig
@@ -28,6 +27,7 @@ from train.decoder import FlowLoss
 from train.embed import PICTURES
 from train.imagined import imagine
 from train.loop import Losses, Step, train
+from train.memorise import memorise
 from train.normalizer import load_or_fit_normalizer
 from train.perceptual import PerceptualFeatures
 from train.pictures import Pictures, embed_pictures
