@@ -72,7 +72,7 @@ def test_there_is_no_memory_without_captions(pipe: UnCLIPMultimodalPipeline, tmp
         memorise(TINY, tmp_path, pipe.encoder, pipe.normalizer)
     with pytest.raises(InputError, match="nothing is looked up among 'audio'"):
         memorise(replace(TINY, recall={"text": ("audio", 0.1)}), tmp_path, pipe.encoder, pipe.normalizer)
-    assert memorise(replace(TINY, recall={}), tmp_path, pipe.encoder, pipe.normalizer) is None
+    assert memorise(replace(TINY, recall={}, examples={}), tmp_path, pipe.encoder, pipe.normalizer) is None
 
 
 def test_nothing_is_found_among_what_is_not_remembered(memory: EmbeddingMemory) -> None:
@@ -114,6 +114,9 @@ def test_an_example_of_several_things_is_of_the_nearest(captions: torch.Tensor) 
     examples = torch.stack([neigh, neigh, bark, bark])
     kept, meant = meant_by(examples, ["thing 8", "thing 7", "unheard of", "thing 20"], captions, concepts)
     assert torch.equal(kept, torch.stack([neigh, bark])) and meant.tolist() == [7, 20]
+    two_pictures = meant_by(examples[:1], ["thing"], captions[6:9], ["other", "thing", "thing"])
+    assert two_pictures[1].tolist() == [1]  # of several points of its thing the nearest
+    assert [len(part) for part in meant_by(examples, ["unheard of"] * 4, captions, concepts)] == [0, 0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

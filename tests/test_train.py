@@ -86,6 +86,8 @@ def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None
     unheard = replace(find_recipe("tiny"), examples={"audio": "whistle"})
     with pytest.raises(InputError, match="examples: no training item of 'audio' is of the kind 'whistle'"):
         memorise(unheard, tiny_run, pipe.encoder, pipe.normalizer)
+    with pytest.raises(InputError, match="examples: 'image' is not looked up; say among what in recall"):
+        memorise(replace(unheard, examples={"image": "photo"}), tiny_run, pipe.encoder, pipe.normalizer)
     finetuned = load_file(tiny_run / "export" / "finetune" / "decoder" / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(value.half(), finetuned[name].half()) for name, value in pipe.decoder.state_dict().items())
     for stage in STAGES:

@@ -42,18 +42,15 @@ def memorise(
 
     Raises:
         CheckpointError: There is no vocabulary.
-        InputError: It looks up among something else than ``text`` and ``image``, or there are no examples of a kind.
+        InputError: It looks up among something else than ``text`` and ``image``, there are no examples of a kind, or
+            they are of a modality that is not looked up.
     """
 
-    def moved(modality: str, rows: list[int] | None = None, **fields: str) -> tuple[Tensor, list[str]]:
-        cache = ModalityCache.load(run / "cache", modality)
-        chosen = cache.where(split="train", **fields) if rows is None else rows
-        if not chosen:
-            raise InputError(f"examples: no training item of {modality!r} is of the kind {fields.get('kind')!r}")
-        vectors = aligned_part(embed_all(encoder, cache, modality, chosen), encoder.dim)
-        return normalizer.to_image(vectors, modality), [cache.items[row]["concept"] for row in chosen]
+    def moved(modality: str, rows: list[int], cache: ModalityCache) -> tuple[Tensor, list[str]]:
+        vectors = aligned_part(embed_all(encoder, cache, modality, rows), encoder.dim)
+        return normalizer.to_image(vectors, modality), [cache.items[row]["concept"] for row in rows]
 
-    points, examples, words = {}, {}, list(vocabulary(run).values())
+    words, points, examples = list(vocabulary(run).values()), {}, {}
     for among in sorted({among for among, _ in recipe.recall.values()}):
         if among not in ("text", "image"):
             raise InputError(f"recall: nothing is looked up among {among!r}; give 'text' or 'image'")
@@ -62,26 +59,34 @@ def memorise(
                 f"{run / 'cache'}: no captions of pictures, which the recipe's recall looks things up in; "
                 "run train.embed first, or leave recall out"
             )
-        points[among], concepts = moved(among, words if among == "text" else None)
-        for modality, kind in recipe.examples.items():
-            if among == "text" and recipe.recall.get(modality, ("",))[0] == among:
-                examples[modality] = meant_by(*moved(modality, kind=kind), points[among], concepts)
-    return EmbeddingMemory.of(points, examples) if points else None
+        cache = ModalityCache.load(run / "cache", among)
+        points[among] = moved(among, words if among == "text" else cache.where(split="train"), cache)
+    for modality, kind in recipe.examples.items():
+        if modality not in recipe.recall:
+            raise InputError(f"examples: {modality!r} is not looked up; say among what in recall, or leave it out")
+        cache = ModalityCache.load(run / "cache", modality)
+        rows = cache.where(split="train", kind=kind)
+        if not rows:
+            raise InputError(f"examples: no training item of {modality!r} is of the kind {kind!r}")
+        examples[modality] = meant_by(*moved(modality, rows, cache), *points[recipe.recall[modality][0]])
+    return EmbeddingMemory.of({name: vectors for name, (vectors, _) in points.items()}, examples) if points else None
 
 
 def meant_by(
-    examples: Tensor, concepts: list[str], captions: Tensor, concepts_of_captions: list[str]
+    examples: Tensor, concepts: list[str], points: Tensor, concepts_of_points: list[str]
 ) -> tuple[Tensor, Tensor]:
-    """Return which caption every example means; of one that stands for several things, only what it is nearest to.
+    """Return which point every example means: of those of its concept the nearest.
+
+    An example that is there several times, as it stands for several concepts, is kept once, for the nearest of all.
 
     Args:
-        examples: (n, D); those of concepts without a caption are left out.
+        examples: (n, D); those of concepts without a point are left out.
         concepts: Of the examples.
-        captions: (N, D).
-        concepts_of_captions: Of the captions.
+        points: (N, D).
+        concepts_of_points: Of the points.
 
     Returns:
-        Examples (m, D), and the place of the caption of each, int64 (m,).
+        Examples (m, D), and the place of the point of each, int64 (m,).
 
     Example:
         >>> bell, barks = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.8, 0.6], [0.8, 0.6]])
@@ -89,12 +94,12 @@ def meant_by(
         >>> meant_by(torch.cat([bell, barks]), ["bell", "dog", "wolf"], captions, ["dog", "wolf"])
         (tensor([[0.8000, 0.6000]]), tensor([1]))
     """
-    place = {concept: number for number, concept in enumerate(concepts_of_captions)}
-    known = [row for row, concept in enumerate(concepts) if concept in place]
-    meant = torch.tensor([place[concepts[row]] for row in known], dtype=torch.int64)
-    cosines = (examples[known] * captions[meant]).sum(dim=-1)
+    number = {concept: place for place, concept in enumerate(dict.fromkeys([*concepts_of_points, *concepts]))}
+    mine, theirs = (torch.tensor([number[name] for name in names]) for names in (concepts, concepts_of_points))
+    cosines, meant = (examples @ points.mT).masked_fill(mine[:, None] != theirs, -torch.inf).max(dim=1)
     nearest: dict[bytes, int] = {}
-    for number in cosines.argsort(descending=True).tolist():
-        nearest.setdefault(in_eight_bits(examples[known[number]][None]).numpy().tobytes(), number)
+    for row in cosines.argsort(descending=True).tolist():
+        if cosines[row].isfinite():
+            nearest.setdefault(in_eight_bits(examples[row]).numpy().tobytes(), row)
     kept = sorted(nearest.values())
-    return examples[[known[number] for number in kept]], meant[kept]
+    return examples[kept], meant[kept]
