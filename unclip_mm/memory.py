@@ -93,6 +93,22 @@ class EmbeddingMemory(ModelMixin, ConfigMixin):
             raise InputError(f"recall: no point of {modality!r} is remembered; this memory has {known}")
         return F.normalize(self.get_buffer(f"points_{modality}").float(), dim=-1)
 
+    def known(self, among: str, examples: str | None = None) -> tuple[Tensor, Tensor]:
+        """Return what is looked through, points and examples, and what each means: unit vectors (N + n, D) both.
+
+        Args:
+            among: The modality whose points are meant.
+            examples: The modality whose examples count as well, if there are any.
+
+        Raises:
+            InputError: Nothing of ``among`` is remembered.
+        """
+        points = self.vectors(among)
+        if examples not in (self.config.examples or {}):
+            return points, points
+        own = F.normalize(self.get_buffer(f"examples_{examples}").float(), dim=-1)
+        return torch.cat([points, own]), torch.cat([points, points[self.get_buffer(f"meant_{examples}").long()]])
+
     def recall(self, vectors: Tensor, among: str, temperature: float, examples: str | None = None) -> Tensor:
         """Take unit vectors (B, D) to the points near them: unit vectors again.
 
@@ -107,10 +123,7 @@ class EmbeddingMemory(ModelMixin, ConfigMixin):
         """
         if not temperature > 0:
             raise InputError(f"recall: a temperature of {temperature} is not allowed; give one greater than 0")
-        known = meant = self.vectors(among)
-        if examples in (self.config.examples or {}):
-            known = torch.cat([known, F.normalize(self.get_buffer(f"examples_{examples}").float(), dim=-1)])
-            meant = torch.cat([meant, meant[self.get_buffer(f"meant_{examples}").long()]])
+        known, meant = self.known(among, examples)
         attention = (vectors.float() @ known.mT / temperature).softmax(dim=-1)
         return F.normalize(attention @ meant, dim=-1).to(vectors.dtype)
 
