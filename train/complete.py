@@ -8,6 +8,7 @@ picture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from train.conditions import Conditions
 from train.config import CompletionConfig
 from train.loop import Losses, Step, train
+from train.memorise import memorise
 from train.normalizer import load_or_fit_normalizer
 from train.stage import Stage, run_stage
 from train.views import encode_views
@@ -94,15 +96,16 @@ def train_complete(stage: Stage[CompletionConfig]) -> None:
     config, recipe, caches = stage.config, stage.recipe, stage.caches()
     encoder = stage.trained("encoder", MultimodalEncoder)
     normalizer = load_or_fit_normalizer(stage, encoder)
+    memory = memorise(recipe, stage.run, encoder, normalizer)
 
-    def batches(split: str) -> Batches:
+    def batches(split: str | Sequence[str]) -> Batches:
         rows = caches["image"].where(split=split)
         views = encode_views(caches["image"], rows, encoder, None, 1, config.loop.seed)
         concepts = [caches["image"].items[row]["concept"] for row in rows]
-        conditions = Conditions(caches, encoder, normalizer, split, recipe.prior)
+        conditions = Conditions(caches, encoder, normalizer, split, recipe.prior, memory, recipe.recall)
         return Batches(views.embeddings[:, 0].float(), concepts, conditions, normalizer, config, stage.device)
 
-    training, held_out = batches("train"), batches("validation")
+    training, held_out = batches(stage.trained_on), batches("validation")
     torch.manual_seed(config.loop.seed)
     sizes = {"aligned_dim": encoder.dim, "embedding_dim": encoder.image_embedding_dim}
     layers = {"width": config.width, "layers": config.layers}

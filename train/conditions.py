@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,7 +23,7 @@ class Conditions:
         caches: Modality -> its items; images need none but their place here: their embeddings come with each draw.
         encoder: Embeds the others, once.
         normalizer: Moves them to where images lie.
-        split: Which items may be drawn.
+        split: Which items may be drawn; of one split, or of several.
         config: How often which modalities are shown.
         memory: Takes some modalities to what they mean before they are drawn, as the pipeline does; None does not.
         recall: Which, among what, and at what temperature.
@@ -32,7 +34,7 @@ class Conditions:
         caches: dict[str, ModalityCache],
         encoder: MultimodalEncoder,
         normalizer: EmbeddingNormalizer,
-        split: str,
+        split: str | Sequence[str],
         config: PriorConfig,
         memory: EmbeddingMemory | None = None,
         recall: Recall | None = None,

@@ -106,17 +106,14 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class SmoothConfig:
-    """Heads that are made smooth between what they were taught, before other modalities are trained towards them."""
+    """Heads of texts that become smooth between what they were taught, before other modalities are trained towards them."""
 
-    loop: LoopConfig = field(default_factory=LoopConfig)
     modalities: tuple[str, ...] = ()
     """Texts, by the names of their towers."""
     width: float = 2.0
     """How narrow the bumps of the regression are: it follows what is said of each caption, the more so the narrower."""
     ridge: float = 0.1
     """How far the regression may stay from what is said of a caption, for a smoother way between them."""
-    phrases: int = 15000
-    """How many phrases are made of pieces of captions, beside the words that the tokenizer knows."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +185,8 @@ class FinetuneConfig:
     """Distilled decoder and renderer, trained together on what is seen of finished pictures."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
+    everything: bool = False
+    """Train on the concepts that are set aside for validation as well, whose figures then are of what was trained on."""
     views: int = 2
     """Shifted and scaled versions of each picture."""
     embedding_noise: float = 0.1
@@ -234,6 +233,8 @@ class PriorConfig:
     """The prior: embeddings of any modalities to an image embedding."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
+    everything: bool = False
+    """Train on the concepts that are set aside for validation as well, whose figures then are of what was trained on."""
     width: int = 384
     hidden: int = 768
     """Of the inner layer of each block."""
@@ -253,6 +254,8 @@ class CompletionConfig:
     """The completion: embeddings of any modalities to one image embedding, without a prior."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
+    everything: bool = False
+    """Train on the concepts that are set aside for validation as well, whose figures then are of what was trained on."""
     width: int = 256
     layers: int = 2
     pictures: float = 0.25

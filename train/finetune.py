@@ -11,6 +11,7 @@ came with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def asked_for(
     encoder = stage.trained("encoder", MultimodalEncoder)
     memory = memorise(recipe, stage.run, encoder, normalizer)
     caches = stage.caches(*encoder.modalities)
-    conditions = Conditions(caches, encoder, normalizer, "train", recipe.prior, memory, recipe.recall)
+    conditions = Conditions(caches, encoder, normalizer, stage.trained_on, recipe.prior, memory, recipe.recall)
     generator = torch.Generator().manual_seed(seed)
 
     def once() -> Tensor:
@@ -208,12 +209,12 @@ def train_finetune(stage: Stage[FinetuneConfig]) -> None:
     features = PerceptualFeatures.from_archives(Path(config.archives)) if config.perceptual_weight else None
     steps, seed = recipe.distill.steps, config.loop.seed
 
-    def pictures(split: str, views: int) -> Pictures:
+    def pictures(split: str | Sequence[str], views: int) -> Pictures:
         shown = versions_of(cache.tensors["pixels"][cache.where(split=split)], views, seed)
         return embed_pictures(shown, recipe.image_size, encoder, on_device)
 
-    before, training = stage.trained("distill", EmbeddingDecoder), pictures("train", config.views)
-    concepts = [cache.items[row]["concept"] for row in cache.where(split="train")]
+    before, training = stage.trained("distill", EmbeddingDecoder), pictures(stage.trained_on, config.views)
+    concepts = [cache.items[row]["concept"] for row in cache.where(split=stage.trained_on)]
     for made in asked_for(stage, concepts, training.embeddings[: len(concepts)], normalizer):
         more = training.with_recognised(made, len(concepts), config.recognised)
         print({"made of prompts": len(made), "recognised": len(more.shown) - len(training.shown)})

@@ -6,6 +6,7 @@ concept. The network predicts the clean embedding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from train.conditions import Conditions
 from train.config import PriorConfig
 from train.loop import Losses, Step, train
+from train.memorise import memorise
 from train.normalizer import load_or_fit_normalizer
 from train.stage import Stage, run_stage
 from train.views import Views, encode_views
@@ -54,7 +56,7 @@ class Batches:
         stage: Stage[PriorConfig],
         encoder: MultimodalEncoder,
         normalizer: EmbeddingNormalizer,
-        split: str,
+        split: str | Sequence[str],
         views: int,
     ):
         caches = stage.caches()
@@ -62,7 +64,10 @@ class Batches:
         self.rows = caches["image"].where(split=split)
         self.concepts = [caches["image"].items[row]["concept"] for row in self.rows]
         self.views: Views = encode_views(caches["image"], self.rows, encoder, None, views, stage.config.loop.seed)
-        self.conditions = Conditions(caches, encoder, normalizer, split, stage.config)
+        memory = memorise(stage.recipe, stage.run, encoder, normalizer)
+        self.conditions = Conditions(
+            caches, encoder, normalizer, split, stage.config, memory, stage.recipe.recall
+        )
         self.schedule = prior_scheduler()
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -83,7 +88,7 @@ def train_prior(stage: Stage[PriorConfig]) -> None:
     config = stage.config
     encoder = stage.trained("encoder", MultimodalEncoder)
     normalizer = load_or_fit_normalizer(stage, encoder)
-    batches = Batches(stage, encoder, normalizer, "train", config.views)
+    batches = Batches(stage, encoder, normalizer, stage.trained_on, config.views)
     held_out = Batches(stage, encoder, normalizer, "validation", 1)
     torch.manual_seed(config.loop.seed)
     sizes = {"aligned_dim": encoder.dim, "embedding_dim": encoder.image_embedding_dim}

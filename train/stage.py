@@ -21,6 +21,7 @@ from unclip_mm.errors import CheckpointError, InputError
 
 Config = TypeVar("Config")
 Part = TypeVar("Part", bound=ModelMixin)
+TRAINED_SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,11 @@ class Stage(Generic[Config]):
         if not folder.is_dir():
             raise CheckpointError(f"{folder}: not there yet; run train.{stage} first")
         return load_part(folder, kind).to(self.device).eval()
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """The splits that this stage trains on."""
+        return TRAINED_SPLITS if getattr(self.config, "everything", False) else TRAINED_SPLITS[:1]
 
     def caches(self, *modalities: str) -> dict[str, ModalityCache]:
         """Read the cached features of some modalities (all of the recipe's by default)."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
-from unclip_mm.towers import TOWERS, Features, Tower
+from unclip_mm.towers import TOWERS, Features, TextTower, Tower
 
 
 class MultimodalEncoder(ModelMixin, ConfigMixin):
@@ -72,6 +72,25 @@ class MultimodalEncoder(ModelMixin, ConfigMixin):
                 tower.quantize()
                 towers[name] = {**towers[name], "quantized": True}
         self.register_to_config(towers=towers)
+
+    def smooth(self, modality: str, features: Features, vectors: Tensor, width: float, ridge: float) -> None:
+        """Let the head of a text tower be the regression of what it said (:mod:`unclip_mm.towers.kernel`).
+
+        Args:
+            modality: The tower's.
+            features: Of N captions, as they are cached.
+            vectors: What it said of them, unit vectors (N, D).
+            width, ridge: Of the regression.
+
+        Raises:
+            InputError: The tower takes no text, or trains its backbone; or a number is not allowed.
+        """
+        tower = self.tower(modality)
+        if not isinstance(tower, TextTower):
+            raise InputError(f"smooth: the tower of {modality!r} is none of texts")
+        bumps = tower.smooth(features, vectors, width, ridge)
+        towers = dict(self.config.towers)
+        self.register_to_config(towers={**towers, modality: {**towers[modality], "bumps": bumps, "bump_width": width}})
 
     def features(self, modality: str, inputs: Features) -> Features:
         """Return the part of a tower's work that no training changes, for the cache."""

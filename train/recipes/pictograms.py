@@ -91,19 +91,7 @@ PICTOGRAMS = Recipe(
         later_shares={"audio": {"sound": 0.4}},
         versions={"sound": 5},
     ),
-    smooth=SmoothConfig(
-        loop=LoopConfig(
-            steps=4000,
-            batch_size=768,
-            learning_rate=1e-3,
-            warmup_steps=50,
-            decay_fraction=0.7,
-            weight_decay=0.01,
-            ema_decay=0.99,
-            validate_every=500,
-        ),
-        modalities=("text",),
-    ),
+    smooth=SmoothConfig(modalities=("text",)),
     decoder=DecoderConfig(
         loop=LoopConfig(
             steps=30000,
@@ -133,6 +121,7 @@ PICTOGRAMS = Recipe(
         ),
         width=512,
         hidden=1536,
+        everything=True,
     ),
     complete=CompletionConfig(
         loop=LoopConfig(
@@ -147,6 +136,7 @@ PICTOGRAMS = Recipe(
             validate_every=500,
         ),
         width=1024,
+        everything=True,
     ),
     distill=DistillConfig(
         loop=LoopConfig(
@@ -177,6 +167,7 @@ PICTOGRAMS = Recipe(
         perceptual_weight=2.0,
         imagined=12,
         compile_parts=True,
+        everything=True,
     ),
     upsampler=UpsamplerConfig(loop=replace(_PIXEL_LOOP, steps=1500, validate_every=500)),
     prior_sampling={"prior_steps": 10, "prior_guidance_scale": 2.0},

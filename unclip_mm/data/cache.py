@@ -124,7 +124,7 @@ class ConceptPools:
 
     Args:
         caches: Modality -> its items.
-        split: Which items may be drawn.
+        split: Which items may be drawn; of one split, or of several.
         anchor: Draw only concepts that have this modality.
         shares: Kind -> the least share of what is drawn that goes to concepts with such items, where there are so many.
 
@@ -135,7 +135,7 @@ class ConceptPools:
     def __init__(
         self,
         caches: dict[str, ModalityCache],
-        split: str = "train",
+        split: str | Sequence[str] = "train",
         anchor: str | None = None,
         shares: Mapping[str, float] | None = None,
     ):
@@ -150,7 +150,7 @@ class ConceptPools:
         self.concepts = sorted(names)
         self.shares = [(self._with_kind(caches, split, kind, share), share) for kind, share in (shares or {}).items()]
 
-    def _with_kind(self, caches: dict[str, ModalityCache], split: str, kind: str, share: float) -> set[str]:
+    def _with_kind(self, caches: dict[str, ModalityCache], split: str | Sequence[str], kind: str, share: float) -> set[str]:
         if not 0 <= share <= 1:
             raise InputError(f"shares: {share} of {kind!r} is not allowed; give a number from 0 to 1")
         having = {c.items[row]["concept"] for c in caches.values() for row in c.where(split=split, kind=kind)}

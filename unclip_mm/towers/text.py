@@ -1,4 +1,4 @@
-"""Text: a sentence encoder, mean-pooled, and an MLP head."""
+"""Text: a sentence encoder, mean-pooled, and an MLP head, or the regression of one on what it was taught."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from unclip_mm.errors import InputError
 from unclip_mm.towers.base import Features, Tower, build_backbone
 from unclip_mm.towers.heads import MLPHead
+from unclip_mm.towers.kernel import KernelHead
 
 
 class TextTower(Tower):
@@ -18,6 +20,8 @@ class TextTower(Tower):
         backbone: Configuration of a transformers text encoder (``bert``, ``mpnet``, ...).
         frozen: Leave the backbone as it came.
         width, depth, dropout: Of the head.
+        bumps: Captions whose regression is the head, in the place of the MLP (see :meth:`smooth`); 0 is the MLP.
+        bump_width: Of that regression.
     """
 
     def __init__(
@@ -28,11 +32,32 @@ class TextTower(Tower):
         width: int = 512,
         depth: int = 1,
         dropout: float = 0.1,
+        bumps: int = 0,
+        bump_width: float = 2.0,
     ):
         super().__init__(build_backbone(backbone), frozen)
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None  # the mean of the tokens is used, and a pooler would be dead weight
-        self.mlp = MLPHead(self.backbone.config.hidden_size, width, depth, dim, dropout)
+        features = self.backbone.config.hidden_size
+        if bumps:
+            self.kernel = KernelHead(features, bumps, dim, bump_width)
+        else:
+            self.mlp = MLPHead(features, width, depth, dim, dropout)
+        self.bumps = bumps
+
+    def smooth(self, features: Features, vectors: Tensor, width: float, ridge: float) -> int:
+        """Put the regression from ``pooled`` (N, F) to unit vectors (N, D) in the place of the head, and return N.
+
+        Raises:
+            InputError: The backbone is trained, so that its features will not stay; or a number is not allowed.
+        """
+        if not self.frozen:
+            raise InputError("smooth: the text tower has no frozen backbone, so the features of its captions do not stay")
+        self.kernel = KernelHead.fit(features["pooled"], vectors, width, ridge)
+        self.bumps = len(vectors)
+        if hasattr(self, "mlp"):
+            del self.mlp
+        return self.bumps
 
     def run_backbone(self, inputs: Features) -> Features:
         """Return ``pooled`` (B, F): the mean of the last hidden states over the tokens that are there."""
@@ -42,4 +67,4 @@ class TextTower(Tower):
 
     def head(self, features: Features) -> Tensor:
         """Map the pooled states to (B, D)."""
-        return self.mlp(features["pooled"])
+        return (self.kernel if self.bumps else self.mlp)(features["pooled"])

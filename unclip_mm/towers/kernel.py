@@ -1,0 +1,81 @@
+"""A head that is a regression: smooth between what it was taught, and exact there as far as is wanted."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unclip_mm.errors import InputError
+
+
+class KernelHead(nn.Module):
+    """Kernel ridge regression from features (B, F) to vectors (B, D): a sum of bumps on N features that were seen.
+
+        f(x) = m + sum_i k(x, x_i) a_i,    k(x, y) = exp(width (cos(x - c, y - c) - 1)),
+        a = (K + ridge I)^-1 (y - m),      m = mean of y,    c = mean of x
+
+    "The elements of statistical learning" (Hastie et al., 2009), section 5.8. A network fits what it is trained on and
+    goes where it likes between; of all functions that fit as well, this one takes the shortest way.
+
+    Args:
+        features: F.
+        bumps: N.
+        dim: D.
+        width: How narrow the bumps are, greater than 0.
+
+    Raises:
+        InputError: ``width`` is not greater than 0.
+
+    Example:
+        >>> known = KernelHead.fit(torch.eye(3), torch.eye(3), width=2.0, ridge=0.01)
+        >>> F.normalize(known(torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])), dim=-1).round(decimals=1).abs().tolist()
+        [[1.0, 0.0, 0.0], [0.7, 0.7, 0.0]]
+    """
+
+    center: Tensor
+    seen: Tensor
+    mean: Tensor
+    weights: Tensor
+
+    def __init__(self, features: int, bumps: int, dim: int, width: float = 2.0):
+        super().__init__()
+        _check_positive("width", width)
+        self.width = width
+        for name, shape in (("center", (features,)), ("seen", (bumps, features)), ("mean", (dim,)), ("weights", (bumps, dim))):
+            self.register_buffer(name, torch.zeros(shape))
+
+    @classmethod
+    def fit(cls, features: Tensor, vectors: Tensor, width: float, ridge: float) -> KernelHead:
+        """Return the regression from ``features`` (N, F) to ``vectors`` (N, D).
+
+        Args:
+            features: x_i; the cost grows with the cube of N.
+            vectors: y_i.
+            width: How narrow the bumps are, greater than 0.
+            ridge: How far f may stay from y, greater than 0.
+
+        Raises:
+            InputError: ``width`` or ``ridge`` is not greater than 0.
+        """
+        _check_positive("ridge", ridge)
+        head = cls(features.shape[1], len(features), vectors.shape[1], width)
+        head.center, head.mean = features.float().mean(dim=0), vectors.float().mean(dim=0)
+        head.seen = F.normalize(features.float() - head.center, dim=-1)
+        kernel = head._bumps(head.seen).double()
+        kernel.diagonal().add_(ridge)
+        head.weights = torch.linalg.solve(kernel, (vectors - head.mean).double()).float()
+        return head
+
+    def _bumps(self, directions: Tensor) -> Tensor:
+        return torch.exp(self.width * (directions @ self.seen.mT - 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, F) to (B, D)."""
+        directions = F.normalize(x.to(self.seen) - self.center, dim=-1)
+        return self.mean + self._bumps(directions) @ self.weights
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise InputError(f"{name}: {value} is not allowed; give a number greater than 0")
