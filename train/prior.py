@@ -6,6 +6,7 @@ concept. The network predicts the clean embedding.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,7 +50,10 @@ class SampleLoss(nn.Module):
 
 
 class Batches:
-    """Draws image embeddings and, for each, the mean of some condition embeddings of the same concept."""
+    """Draws image embeddings and, for each, the mean of some condition embeddings of the same concept.
+
+    Every concept is as likely, however many pictures it has, and what the recipe recalls is recalled: as in use.
+    """
 
     def __init__(
         self,
@@ -63,16 +67,16 @@ class Batches:
         self.config, self.normalizer, self.device = stage.config, normalizer, stage.device
         self.rows = caches["image"].where(split=split)
         self.concepts = [caches["image"].items[row]["concept"] for row in self.rows]
+        pictures = Counter(self.concepts)
+        self.shares = torch.tensor([1 / pictures[concept] for concept in self.concepts])
         self.views: Views = encode_views(caches["image"], self.rows, encoder, None, views, stage.config.loop.seed)
         memory = memorise(stage.recipe, stage.run, encoder, normalizer)
-        self.conditions = Conditions(
-            caches, encoder, normalizer, split, stage.config, memory, stage.recipe.recall
-        )
+        self.conditions = Conditions(caches, encoder, normalizer, split, stage.config, memory, stage.recipe.recall)
         self.schedule = prior_scheduler()
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the arguments of :class:`SampleLoss`."""
-        chosen = torch.randint(len(self.rows), (count,), generator=generator)
+        chosen = torch.multinomial(self.shares, count, replacement=True, generator=generator)
         embeddings, _ = self.views.draw(chosen, generator)
         target = self.normalizer.normalize(embeddings)
         concepts = [self.concepts[i] for i in chosen.tolist()]

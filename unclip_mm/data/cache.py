@@ -150,7 +150,9 @@ class ConceptPools:
         self.concepts = sorted(names)
         self.shares = [(self._with_kind(caches, split, kind, share), share) for kind, share in (shares or {}).items()]
 
-    def _with_kind(self, caches: dict[str, ModalityCache], split: str | Sequence[str], kind: str, share: float) -> set[str]:
+    def _with_kind(
+        self, caches: dict[str, ModalityCache], split: str | Sequence[str], kind: str, share: float
+    ) -> set[str]:
         if not 0 <= share <= 1:
             raise InputError(f"shares: {share} of {kind!r} is not allowed; give a number from 0 to 1")
         having = {c.items[row]["concept"] for c in caches.values() for row in c.where(split=split, kind=kind)}

@@ -42,7 +42,12 @@ class KernelHead(nn.Module):
         super().__init__()
         _check_positive("width", width)
         self.width = width
-        for name, shape in (("center", (features,)), ("seen", (bumps, features)), ("mean", (dim,)), ("weights", (bumps, dim))):
+        for name, shape in (
+            ("center", (features,)),
+            ("seen", (bumps, features)),
+            ("mean", (dim,)),
+            ("weights", (bumps, dim)),
+        ):
             self.register_buffer(name, torch.zeros(shape))
 
     @classmethod

@@ -52,7 +52,9 @@ class TextTower(Tower):
             InputError: The backbone is trained, so that its features will not stay; or a number is not allowed.
         """
         if not self.frozen:
-            raise InputError("smooth: the text tower has no frozen backbone, so the features of its captions do not stay")
+            raise InputError(
+                "smooth: the text tower has no frozen backbone, so the features of its captions do not stay"
+            )
         self.kernel = KernelHead.fit(features["pooled"], vectors, width, ridge)
         self.bumps = len(vectors)
         if hasattr(self, "mlp"):
