@@ -9,6 +9,7 @@ the drawing's own style, on which its line art may lie.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,81 @@ def share(found: Sequence[str], right: Sequence[set[str]]) -> str:
     return f"{100 * sum(one in any_of for one, any_of in zip(found, right, strict=True)) / len(found):.0f}"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is asked together: rows of one modality, with what is right for each.
+
+    Attributes:
+        name: Of the row of the table.
+        modality: Theirs.
+        rows: At least one.
+        right: The concepts that each may mean.
+        style: Theirs, if they are drawings.
+    """
+
+    name: str
+    modality: str
+    rows: list[Row]
+    right: list[set[str]]
+    style: str | None = None
+
+
+def asked(manifest: Manifest, known: set[str], most: int) -> list[Asked]:
+    """Return what the table asks about, as far as the data has it: drawings by their style, each alone.
+
+    Args:
+        manifest: The data.
+        known: Concepts that can be found.
+        most: Rows at most, the first by name.
+    """
+    heard: dict[str, set[str]] = {}
+    for row in manifest.select(modality="audio"):
+        heard.setdefault(str(row.audio), set()).add(row.concept)
+    found = []
+    for title, modality, split, kind in ASKED:
+        groups: dict[str | None, list[Row]] = {}
+        for row in sorted(manifest.select(modality=modality, split=split), key=lambda row: row.id):
+            if row.concept in known and kind in (None, row.kind):
+                groups.setdefault(row.style if modality == "sketch" else None, []).append(row)
+        for style, members in groups.items():
+            chosen = members[:: max(len(members) // most, 1)][:most]
+            right = [heard[str(row.audio)] if modality == "audio" else {row.concept} for row in chosen]
+            found.append(Asked(title if style is None else f"{title}: {style}", modality, chosen, right, style))
+    return found
+
+
+def look_up(
+    pipe: Any, given: Asked, vectors: Tensor, points: Tensor, concepts: Sequence[str], styles: Sequence[str | None]
+) -> list[str]:
+    """Return a row of the table.
+
+    Args:
+        pipe: Has the memory with the examples.
+        given: What is asked.
+        vectors: Its unit vectors (n, D), where images lie.
+        points: What they are looked up among, unit vectors (N, D).
+        concepts: Of the points.
+        styles: Of the points, where they are pictures.
+    """
+    cosines = vectors @ points.mT
+    cells = [
+        given.name,
+        str(len(vectors)),
+        share([concepts[n] for n in cosines.argmax(dim=1).tolist()], given.right),
+        "",
+        "",
+    ]
+    if given.modality in (pipe.memory.config.examples or {}):
+        seen, meant = pipe.memory.known(pipe.config.recall[given.modality][0], given.modality)
+        found = (meant[(vectors @ seen.mT).argmax(dim=1)] @ points.mT).argmax(dim=1).tolist()
+        cells[3] = share([concepts[place] for place in found], given.right)
+    if given.style is not None:
+        own = torch.tensor([style == given.style for style in styles])
+        others = cosines.masked_fill(own, -torch.inf).argmax(dim=1).tolist()
+        cells[4] = share([concepts[place] for place in others], given.right)
+    return cells
+
+
 def main(data: Path, checkpoint: str = "pictograms", most: int = 1000) -> None:
     """Print the table.
 
@@ -66,35 +142,12 @@ def main(data: Path, checkpoint: str = "pictograms", most: int = 1000) -> None:
         "text": (pipe.memory.vectors("text"), [named[word] for word in words.read_text(encoding="utf-8").splitlines()]),
         "image": (embed(pipe, manifest, "image", pictures), [row.concept for row in pictures]),
     }
-    heard: dict[str, set[str]] = {}
-    for row in manifest.select(modality="audio"):
-        heard.setdefault(str(row.audio), set()).add(row.concept)
     styles = [row.style for row in pictures]
     rows = []
-    for title, modality, split, kind in ASKED:
-        chosen = [row for row in manifest.select(modality=modality, split=split) if kind in (None, row.kind)]
-        known, concepts = points[pipe.config.recall[modality][0]]
-        chosen = sorted((row for row in chosen if row.concept in set(concepts)), key=lambda row: row.id)
-        groups = {title: chosen} if modality == "audio" else {}
-        for row in chosen if modality == "sketch" else ():
-            groups.setdefault(f"{title}: {row.style}", []).append(row)
-        for name, members in groups.items():
-            members = members[:: max(len(members) // most, 1)][:most]
-            vectors = embed(pipe, manifest, modality, members)
-            right = [heard[str(row.audio)] if modality == "audio" else {row.concept} for row in members]
-            cosines = vectors @ known.mT
-            plain = share([concepts[place] for place in cosines.argmax(dim=1).tolist()], right)
-            cells = [name, str(len(members)), plain, "", ""]
-            if modality in (pipe.memory.config.examples or {}):
-                seen, meant = pipe.memory.known(pipe.config.recall[modality][0], modality)
-                nearest = (vectors @ seen.mT).argmax(dim=1)
-                found = (meant[nearest] @ known.mT).argmax(dim=1).tolist()
-                cells[3] = share([concepts[place] for place in found], right)
-            if modality == "sketch":
-                own = torch.tensor([style == members[0].style for style in styles])
-                others = cosines.masked_fill(own, -torch.inf).argmax(dim=1).tolist()
-                cells[4] = share([concepts[place] for place in others], right)
-            rows.append(cells)
+    for given in asked(manifest, set(points["image"][1]), most):
+        if given.modality in pipe.config.recall:
+            vectors = embed(pipe, manifest, given.modality, given.rows)
+            rows.append(look_up(pipe, given, vectors, *points[pipe.config.recall[given.modality][0]], styles))
     print(table(["found, in percent", "N", "nearest point", "with examples", "without its own style"], rows))
 
 

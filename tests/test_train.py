@@ -17,7 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from train.memorise import memorise
-from train.stage import find_recipe
+from train.normalizer import embed_all, load_or_fit_normalizer
+from train.prior import Batches
+from train.recipes.tiny import TINY
+from train.stage import Stage, find_recipe
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.errors import InputError
 from unclip_mm.prior import MultimodalPrior
@@ -269,3 +272,25 @@ def test_an_earlier_stage_that_was_left_out_is_one_line(tiny_run: Path, tmp_path
     assert done.returncode == 2
     folder = tmp_path / "export" / "encoder"
     assert done.stderr.splitlines() == [f"train.prior: error: {folder}: not there yet; run train.encoder first"]
+
+
+def test_a_prior_is_asked_for_every_concept_alike_and_for_what_is_set_aside_if_wanted(tiny_run: Path) -> None:
+    stage = Stage("prior", TINY, replace(TINY.prior, everything=True), tiny_run)
+    encoder = stage.trained("encoder", MultimodalEncoder)
+    normalizer = load_or_fit_normalizer(stage, encoder)
+    batches = {
+        everything: Batches(run, encoder, normalizer, run.trained_on, 1)
+        for everything, run in ((True, stage), (False, replace(stage, config=TINY.prior)))
+    }
+    concepts = {everything: set(drawn.concepts) for everything, drawn in batches.items()}
+    assert concepts[False] < concepts[True]
+    shares: dict[str, float] = {}
+    for concept, share in zip(batches[True].concepts, batches[True].shares.tolist(), strict=True):
+        shares[concept] = shares.get(concept, 0) + share
+    assert all(abs(share - 1) < 1e-5 for share in shares.values())
+    memory = memorise(TINY, tiny_run, encoder, normalizer)
+    assert memory is not None
+    cache, asked = stage.caches("audio")["audio"], batches[True].conditions
+    moved = normalizer.to_image(embed_all(encoder, cache, "audio", cache.where(split=stage.trained_on)), "audio")
+    recalled = memory.recall_one(moved, "audio", TINY.recall).half()
+    assert torch.equal(asked.vectors["audio"], recalled) and not torch.equal(recalled, moved.half())

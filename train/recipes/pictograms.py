@@ -109,7 +109,7 @@ PICTOGRAMS = Recipe(
     ),
     prior=PriorConfig(
         loop=LoopConfig(
-            steps=11500,
+            steps=20000,
             batch_size=1024,
             learning_rate=1.5e-3,
             warmup_steps=100,
@@ -121,11 +121,12 @@ PICTOGRAMS = Recipe(
         ),
         width=512,
         hidden=1536,
+        condition_noise=0.5,
         everything=True,
     ),
     complete=CompletionConfig(
         loop=LoopConfig(
-            steps=6000,
+            steps=10000,
             batch_size=1024,
             learning_rate=1e-3,
             warmup_steps=100,
@@ -136,6 +137,7 @@ PICTOGRAMS = Recipe(
             validate_every=500,
         ),
         width=1024,
+        condition_noise=0.5,
         everything=True,
     ),
     distill=DistillConfig(
@@ -156,7 +158,7 @@ PICTOGRAMS = Recipe(
     finetune=FinetuneConfig(
         loop=replace(
             _PIXEL_LOOP,
-            steps=20000,
+            steps=24000,
             batch_size=20,
             learning_rate=4e-4,
             decay_fraction=1.0,
