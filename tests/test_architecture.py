@@ -29,6 +29,7 @@ GROUPS: list[set[str]] = [
     {"encoder"},
     {"prior", "completion", "autoencoder", "decoder", "upsampler"},
     {"prompts", "sampling"},
+    {"embedding_pipeline"},
     {"pipeline"},
     {"published"},
     {"commands"},

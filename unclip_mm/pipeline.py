@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from diffusers import AutoencoderDC, DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers import AutoencoderDC, DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
@@ -21,6 +20,7 @@ from unclip_mm.checkpoints import find_checkpoint
 from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import noise_by_seed
+from unclip_mm.embedding_pipeline import EmbeddingPipeline
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.errors import CheckpointError, InputError
@@ -35,13 +35,9 @@ from unclip_mm.prompts import (
     check_seeds,
     check_weights,
     collect_prompt,
-    stored_prompt,
 )
-from unclip_mm.sampling import sample_decoder, sample_prior
+from unclip_mm.sampling import sample_decoder
 from unclip_mm.upsampler import Upsampler
-
-PRIOR_SEEDS = 1 << 40
-"""Added to a seed for the prior's noise, so that prior and decoder never share theirs."""
 
 
 @dataclass
@@ -60,7 +56,7 @@ class UnCLIPOutput(BaseOutput):
     embeddings: Embeddings | None
 
 
-class UnCLIPMultimodalPipeline(DiffusionPipeline):
+class UnCLIPMultimodalPipeline(EmbeddingPipeline):
     """Pictures from a text, a voice, a sound, a sketch, an image, a mix of them, or any embedding.
 
     Args:
@@ -148,136 +144,6 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             if isinstance(component, torch.nn.Module):
                 _check_complete(f"{name}: {part}", component)
         return pipe
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """The modalities that this model takes."""
-        return self.encoder.modalities
-
-    @torch.no_grad()
-    def encode(
-        self,
-        text: Any = None,
-        audio: Any = None,
-        sketch: Any = None,
-        image: Any = None,
-        inputs: Mapping[str, Any] | None = None,
-    ) -> Embeddings:
-        """Encode prompts; a list is a batch, and None in a list means that this row lacks the modality.
-
-        Args:
-            text, audio, sketch, image: One input or a list; what :mod:`unclip_mm.inputs` opens.
-            inputs: Other modalities of the model by name.
-
-        Returns:
-            Embeddings of B rows.
-
-        Raises:
-            InputError: An input cannot be used.
-
-        Example:
-            >>> from unclip_mm import UnCLIPMultimodalPipeline
-            >>> UnCLIPMultimodalPipeline.from_pretrained("pictograms").encode(text=["a cat", "a dog"]).vectors.shape
-            torch.Size([2, 1, 256])
-        """
-        return self._encode(collect_prompt(self.modalities, text, audio, sketch, image, inputs))
-
-    def _encode(self, prompt: Prompt) -> Embeddings:
-        vectors, present = {}, {}
-        for modality, sources in prompt.sources.items():
-            rows = [row for row, source in enumerate(sources) if source is not None]
-            tensors = self._process(modality, [sources[row] for row in rows], rows)
-            embedded = self.encoder.embed(modality, self.encoder.features(modality, tensors))
-            vectors[modality] = embedded.new_zeros(len(sources), self.encoder.dim)
-            vectors[modality][rows] = embedded
-            present[modality] = torch.tensor([source is not None for source in sources], device=embedded.device)
-        return Embeddings.from_dict(vectors, present)
-
-    def _process(self, modality: str, sources: Sequence[Any], rows: Sequence[int] | None = None) -> dict[str, Tensor]:
-        tensors = self.processor({modality: sources}, rows)[modality]
-        return {name: values.to(self.device) for name, values in tensors.items()}
-
-    @torch.no_grad()
-    def image_embeddings(self, image: Any) -> Tensor:
-        """Return whole image embeddings (B, E), aligned part and detail, which need no prior; store and reuse them.
-
-        Example:
-            >>> from unclip_mm import UnCLIPMultimodalPipeline
-            >>> pipe = UnCLIPMultimodalPipeline.from_pretrained("pictograms")
-            >>> pipe.set_progress_bar_config(disable=True)
-            >>> pipe.image_embeddings(pipe(text="a red apple", seeds=7).images).shape
-            torch.Size([1, 640])
-        """
-        sources = collect_prompt(self.modalities, None, None, None, image, None).sources["image"]
-        return self.encoder.image_embedding(self.encoder.features("image", self._process("image", sources)))
-
-    @torch.no_grad()
-    def meaning(self, embeddings: Embeddings, weights: Mapping[str, float] | None = None) -> Tensor:
-        """Return what prompts mean, as the prior is asked: unit vectors (B, D), where images lie.
-
-        Each modality is moved to where images lie, and looked up in the memory if the model does so with it; what a row
-        consists of is then averaged.
-
-        Args:
-            embeddings: Of B prompts, as :meth:`encode` returns them.
-            weights: How much each modality counts, 0 or more; by default all alike.
-
-        Example:
-            >>> from unclip_mm import UnCLIPMultimodalPipeline
-            >>> pipe = UnCLIPMultimodalPipeline.from_pretrained("pictograms")
-            >>> old, new = pipe.meaning(pipe.encode(text=["my old bicycle", "bicycle"]))
-            >>> bool(old @ new > 0.9)
-            True
-        """
-        moved = self.normalizer.moved(embeddings)
-        if self.memory is not None:
-            moved = self.memory.recall_each(moved, self.config.recall)
-        return moved.mix(weights)
-
-    @torch.no_grad()
-    def imagine(
-        self,
-        text: Any = None,
-        audio: Any = None,
-        sketch: Any = None,
-        image: Any = None,
-        *,
-        inputs: Mapping[str, Any] | None = None,
-        embeddings: Embeddings | np.ndarray | Tensor | None = None,
-        weights: Mapping[str, float] | None = None,
-        seeds: int | Sequence[int] | None = None,
-        prior_steps: int | None = None,
-        prior_guidance_scale: float | None = None,
-        use_prior: bool = True,
-    ) -> Tensor:
-        """Return the whole image embeddings (B, E) that prompts come to: what the call would decode.
-
-        Give them to the call as ``embeddings=`` to decode them with several seeds, or points between them. Images
-        alone need no prior: theirs are returned as they are. Options mean what they mean to the call.
-
-        Raises:
-            InputError: An input or an option cannot be used.
-
-        Example:
-            >>> from unclip_mm import UnCLIPMultimodalPipeline
-            >>> pipe = UnCLIPMultimodalPipeline.from_pretrained("pictograms")
-            >>> pipe.set_progress_bar_config(disable=True)
-            >>> apple, pear = pipe.imagine(text=["a red apple", "a pear"], seeds=[7, 7])
-            >>> between = pipe(embeddings=(apple + pear) / 2, seeds=7).images[0]
-        """
-        given = collect_prompt(
-            self.modalities, text, audio, sketch, image, inputs, empty_allowed=embeddings is not None
-        )
-        steps = check_count("prior_steps", prior_steps, self.config.prior_steps)
-        scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
-        condition, whole = self._condition(given, embeddings, Prompt({}))
-        if condition is not None:
-            asked = self.meaning(condition, check_weights(weights, condition.modalities))
-            chosen = check_seeds(seeds, len(asked), draw=lambda: secrets.randbelow(1 << 32))
-            through_prior = use_prior and self.prior is not None
-            whole = self._ask_prior(asked, chosen, steps, scale, None) if through_prior else self._completed(asked)
-        assert whole is not None
-        return self.normalizer.denormalize(whole)
 
     @torch.no_grad()
     def __call__(
@@ -374,39 +240,6 @@ class UnCLIPMultimodalPipeline(DiffusionPipeline):
             images.append((pixels.float() / 2 + 0.5).clamp(0, 1))
         return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition)
 
-    def _condition(self, given: Prompt, embeddings: Any, against: Prompt) -> tuple[Embeddings | None, Tensor | None]:
-        """Return the embeddings of the prompt, or, where nothing is left to guess, whole image embeddings (B, E)."""
-        if embeddings is not None:
-            condition, whole = stored_prompt(embeddings, given, self.encoder.dim, whole_dim(self), self.modalities)
-            if whole is None:
-                assert condition is not None
-                return condition.to(self.device), None
-            if against.sources:
-                raise InputError(
-                    f"negative_{next(iter(against.sources))}: has no say beside whole image embeddings, which are "
-                    f"decoded as they are; give aligned embeddings (B, {self.encoder.dim}) or inputs"
-                )
-            return None, self.normalizer.normalize(whole.to(self.device))
-        only_images = set(given.sources) == {"image"} and all(source is not None for source in given.sources["image"])
-        if only_images and not against.sources:
-            tensors = self._process("image", given.sources["image"])
-            return None, self.normalizer.normalize(
-                self.encoder.image_embedding(self.encoder.features("image", tensors))
-            )
-        return self._encode(given), None
-
-    def _ask_prior(self, asked: Tensor, seeds: Sequence[int], steps: int, scale: float, away: Tensor | None) -> Tensor:
-        """Sample standardised image embeddings (B, E)."""
-        noise = noise_by_seed((whole_dim(self),), [seed + PRIOR_SEEDS for seed in seeds], self.device)
-        return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scale, away)
-
-    def _completed(self, asked: Tensor) -> Tensor:
-        """Return standardised image embeddings (B, E) of what the prior would be asked with (B, D), without it."""
-        if self.completion is not None:
-            return self.completion(asked).float()
-        aligned = self.normalizer.normalize_aligned(F.normalize(asked, dim=-1))
-        return F.pad(aligned, (0, whole_dim(self) - self.encoder.dim))
-
     def _decode(
         self,
         embedded: Tensor,
@@ -438,11 +271,6 @@ def _check_complete(name: str, component: torch.nn.Module) -> None:
             f"{name} lacks {len(lacking)} of its weights ({lacking[0]} ...); they may be of another version of unclip-mm: "
             "assemble the model anew"
         )
-
-
-def whole_dim(pipe: UnCLIPMultimodalPipeline) -> int:
-    """Dimensions E of the image embedding."""
-    return pipe.encoder.image_embedding_dim
 
 
 def _check_guided(against: Prompt, name: str, scale: float) -> None:
