@@ -1,4 +1,4 @@
-"""The bundled model: pictograms of everyday things at 128 px, trained on two CPU cores in about fourteen hours."""
+"""The bundled model: pictograms of everyday things at 128 px, trained on two CPU cores in about fifteen hours."""
 
 from __future__ import annotations
 
