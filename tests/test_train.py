@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from train.encoder import train_phase
 from train.memorise import memorise
 from train.normalizer import embed_all, load_or_fit_normalizer
 from train.prior import Batches
@@ -168,6 +169,17 @@ def test_a_broken_later_phase_leaves_nothing_that_looks_finished(tiny_run: Path,
     train("encoder", run, *few)
     assert sorted(losses(run, "encoder-audio")) == [1, 2, 3, 4]
     assert (run / "export" / "encoder").is_dir()
+
+
+def test_a_head_that_is_a_regression_has_nothing_to_train(tiny_run: Path) -> None:
+    stage = Stage("encoder", TINY, TINY.encoder, tiny_run)
+    encoder = MultimodalEncoder(
+        8, {"text": {**TINY.encoder.towers["text"], "backbone": {"model_type": "bert"}, "frozen": True, "bumps": 3}}
+    )
+    with pytest.raises(
+        InputError, match="encoder: the tower of 'text' has nothing to train, as its head is a regression"
+    ):
+        train_phase(stage, replace(TINY.encoder, only=("text",)), encoder)
 
 
 def test_options_that_only_leaves_out_are_refused(tiny_run: Path) -> None:

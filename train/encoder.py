@@ -249,8 +249,18 @@ def shares_of(config: EncoderConfig) -> dict[str, float]:
 
 
 def train_phase(stage: Stage[EncoderConfig], config: EncoderConfig, encoder: MultimodalEncoder) -> MultimodalEncoder:
-    """Train the modalities of one phase, and return the whole encoder."""
+    """Train the modalities of one phase, and return the whole encoder.
+
+    Raises:
+        InputError: One of them has nothing that can be trained.
+    """
     trained_now = config.only or tuple(name for name in config.towers if name not in config.later)
+    for modality in trained_now:
+        if not any(parameter.requires_grad for parameter in encoder.tower(modality).parameters()):
+            raise InputError(
+                f"encoder: the tower of {modality!r} has nothing to train, as its head is a regression of what one said "
+                "(train.smooth); start from an encoder before that, or from nothing"
+            )
     caches = stage.caches(*dict.fromkeys([config.anchor, *trained_now]))
     resting = [
         parameter
