@@ -3,7 +3,8 @@
 Held-out voices, sounds and drawings, and the drawings that were trained on, by the style or the source that they come
 from: does the point that each lies nearest to (of those that it is looked up among, and of its examples) show or mean its
 concept, or another that the same recording stands for? Beside it the same without examples, and without the pictures of
-the drawing's own style, on which its line art may lie.
+the drawing's own style, on which its line art may lie. And of the captions that were taught: is what prior and completion
+make of them nearest to a picture of their concept?
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import tyro
 from torch import Tensor
 from tqdm import tqdm
@@ -124,6 +126,28 @@ def look_up(
     return cells
 
 
+def answered(
+    pipe: Any, words: Sequence[str], right: Sequence[set[str]], whole: Tensor, concepts: Sequence[str]
+) -> list[str]:
+    """Say how often what prior and completion make of captions is nearest to a picture of their concept, in percent.
+
+    Args:
+        pipe: Has both.
+        words: Captions, one seed each.
+        right: What each means.
+        whole: Image embeddings (N, E) of pictures, as :meth:`image_embeddings` gives them.
+        concepts: Of the pictures.
+    """
+    known, shares = F.normalize(pipe.normalizer.normalize(whole), dim=-1), []
+    for use_prior in (True, False):
+        made = pipe.normalizer.normalize(
+            pipe.imagine(text=list(words), seeds=list(range(len(words))), use_prior=use_prior)
+        )
+        nearest = (F.normalize(made, dim=-1) @ known.mT).argmax(dim=1).tolist()
+        shares.append(share([concepts[place] for place in nearest], right))
+    return shares
+
+
 def main(data: Path, checkpoint: str = "pictograms", most: int = 1000) -> None:
     """Print the table.
 
@@ -143,6 +167,11 @@ def main(data: Path, checkpoint: str = "pictograms", most: int = 1000) -> None:
         "image": (embed(pipe, manifest, "image", pictures), [row.concept for row in pictures]),
     }
     styles = [row.style for row in pictures]
+    files = [manifest.path(row, "image") for row in pictures]
+    whole = torch.cat([pipe.image_embeddings(files[start : start + BATCH]) for start in range(0, len(files), BATCH)])
+    captions = words.read_text(encoding="utf-8").splitlines()
+    prior, completion = answered(pipe, captions, [{named[word]} for word in captions], whole, points["image"][1])
+    print(f"captions answered with a picture of their concept, in percent: prior {prior}, completion {completion}\n")
     rows = []
     for given in asked(manifest, set(points["image"][1]), most):
         if given.modality in pipe.config.recall:

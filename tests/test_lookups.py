@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.lookups import Asked, asked, look_up, main
+from benchmarks.lookups import Asked, answered, asked, look_up, main
 from unclip_mm import UnCLIPMultimodalPipeline
 from unclip_mm.data.manifest import Manifest
 from unclip_mm.data.synthetic import make_synthetic_world
@@ -49,6 +49,15 @@ def test_what_is_nearest_is_found_with_examples_and_without_its_own_style(
     cells = look_up(pipe, given, vectors, points, ["moon", "sun", "star"], ["ink", None, None])
     # Nearest: moon (right), star (wrong). With examples: moon, sun. Without the moon, which is in ink: sun, star.
     assert cells == ["drawings", "2", "50", "100", "0"]
+
+
+def test_captions_are_answered_with_what_their_embedding_is_nearest_to(pipeline_folder: Path) -> None:
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder)
+    pipe.set_progress_bar_config(disable=True)
+    words = ["a red circle", "a blue square"]
+    whole = torch.cat([pipe.imagine(text=words, seeds=[0, 1]), pipe.imagine(text=words, use_prior=False)])
+    concepts = ["sun", "box", "sun", "moon"]
+    assert answered(pipe, words, [{"sun"}, {"box"}], whole, concepts) == ["100", "50"]
 
 
 def test_a_model_without_a_memory_is_one_line(pipeline_folder: Path, world: Manifest) -> None:
