@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from train.config import FinetuneConfig
-from train.finetune import Batches, FinetuneLoss
+from train.finished import Batches, FinetuneLoss, errors_of
+from train.perceptual import PerceptualFeatures
 from train.pictures import Pictures, embed_pictures
 from unclip_mm import UnCLIPMultimodalPipeline
 from unclip_mm.data.cache import pixels_to_float
@@ -69,10 +70,13 @@ def test_gradients_reach_decoder_and_renderer_and_nothing_else(
 
 def test_paths_are_those_of_the_decoder_as_it_came(pipe: UnCLIPMultimodalPipeline, pictures: Pictures) -> None:
     batches = Batches(pictures, deepcopy(pipe.decoder), CONFIG, 2, torch.device("cpu"))
-    embeddings, noise, pixels, path = batches.draw(8, torch.Generator().manual_seed(0))
+    embeddings, noise, pixels, corners, path = batches.draw(8, torch.Generator().manual_seed(0))
     assert len(embeddings) == len(noise) == len(pixels) == 8
+    assert len(corners) == 4 and all(0 <= place <= 16 for corner in corners for place in corner)
     with pytest.raises(InputError, match=r"--nothing: 1.2 is not allowed; give a number from 0 to 1"):
         Batches(pictures, pipe.decoder, FinetuneConfig(nothing=1.2), 2, torch.device("cpu"))
+    with pytest.raises(InputError, match=r"--hard: -0.1 is not allowed; give a number from 0 to 1"):
+        Batches(pictures, pipe.decoder, FinetuneConfig(hard=-0.1), 2, torch.device("cpu"))
     latents, noise, times, embeddings, without_condition = path
     assert len(latents) == 4 and bool(without_condition.all())
     assert bool(((times > 0) & (times < 1)).all())
@@ -82,6 +86,35 @@ def test_paths_are_those_of_the_decoder_as_it_came(pipe: UnCLIPMultimodalPipelin
             velocity = batches.before(expected, torch.full((4,), time), embeddings, without_condition)
             expected = expected - velocity / 2
     torch.testing.assert_close(latents, expected)
+
+
+def test_what_is_made_badly_comes_up_more_often(pipe: UnCLIPMultimodalPipeline, pictures: Pictures) -> None:
+    batches = Batches(pictures, deepcopy(pipe.decoder), CONFIG, 2, torch.device("cpu"))
+    model = FinetuneLoss(pipe.decoder, pipe.autoencoder, None, CONFIG, 2)
+    errors = errors_of(model, batches, pictures, 4, 0)
+    noise = batches.noise(4, torch.Generator().manual_seed(0))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        made = model.make(pictures.embeddings, noise).clamp(-1, 1)
+    wanted = (made - pixels_to_float(pictures.pixels)).abs().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(errors, wanted)
+    twice = Pictures(pictures.pixels.repeat(2, 1, 1, 1), pictures.embeddings.repeat(2, 1), torch.arange(8))
+    drawn = twice.favouring(torch.tensor([7.0, 1.0, 1.0, 1.0]), 1.0).draw(400, 0.0, torch.Generator().manual_seed(0))[0]
+    assert 240 < int((drawn == pictures.embeddings[0]).all(dim=1).sum()) < 320  # both versions, in 70%
+
+
+def test_the_perceptual_loss_sees_wholes_and_windows(pipe: UnCLIPMultimodalPipeline) -> None:
+    kernel = torch.zeros(3, 3, 3, 3)
+    kernel[range(3), range(3), 1, 1] = 1
+    features = PerceptualFeatures([[(kernel, torch.zeros(3))]])
+    model = FinetuneLoss(pipe.decoder, pipe.autoencoder, features, CONFIG, 2)
+    real = torch.full((4, 3, 32, 32), 0.5)
+    striped = real.clone()
+    striped[:, 0, :, 0::2] += 0.4
+    striped[:, 0, :, 1::2] -= 0.4  # the mean of two columns is as before
+    whole = model.errors(striped, real)
+    window = model.errors(striped, real, [(8, 8)] * 2)
+    torch.testing.assert_close(window[:2], whole[:2])
+    assert bool((whole < 1e-6).all()) and bool((window[2:] > 0.01).all())
 
 
 def test_a_few_steps_bring_pictures_nearer(pipe: UnCLIPMultimodalPipeline, pictures: Pictures) -> None:

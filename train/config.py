@@ -197,6 +197,8 @@ class FinetuneConfig:
     """How often the completion is."""
     recognised: float = 0.9
     """Least cosine of what they make to the nearest picture, which is to come of it; what is farther is left out."""
+    hard: float = 0.5
+    """Share of the rows that are drawn in proportion to how badly their pictures are made when this begins."""
     nothing: float = 0.2
     """So many rows more, as a share of the others, are held on their paths from nothing."""
     gradient_weight: float = 1.0
@@ -205,6 +207,8 @@ class FinetuneConfig:
     """Weight of the error of the features of a published network; 0 does without that network."""
     perceptual_scale: int = 2
     """How many times smaller the pictures are that it sees."""
+    closely: float = 0.5
+    """Share of the rows of which it sees a window of that size, as large as it is, in place of the whole made smaller."""
     compile_parts: bool = False
     """Compile the renderer and the decoder's blocks, each by itself: a minute at the start, then a third less a step."""
     archives: str = "data/archives"

@@ -72,7 +72,7 @@ class PerceptualFeatures(nn.Module):
             found.append(x)
         return found
 
-    def error(self, made: Tensor, real: Tensor) -> Tensor:
+    def errors(self, made: Tensor, real: Tensor) -> Tensor:
         """Mean over blocks and places of the squared difference of the features' directions, as in LPIPS.
 
         "The unreasonable effectiveness of deep features as a perceptual metric" (arXiv:1801.03924), without its learnt
@@ -83,19 +83,20 @@ class PerceptualFeatures(nn.Module):
             real: Like ``made``.
 
         Returns:
-            A scalar in [0, 4].
+            (B,), in [0, 4].
 
         Example:
             >>> features = PerceptualFeatures([[(torch.ones(4, 3, 3, 3), torch.ones(4))]])
-            >>> float(features.error(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)))
-            0.0
+            >>> features.errors(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8))
+            tensor([0., 0.])
         """
         with torch.no_grad():
             wanted = self(real)
         errors = [
-            (_direction(a) - _direction(b)).square().sum(dim=1).mean() for a, b in zip(self(made), wanted, strict=True)
+            (_direction(a) - _direction(b)).square().sum(dim=1).mean(dim=(1, 2))
+            for a, b in zip(self(made), wanted, strict=True)
         ]
-        return torch.stack(errors).mean()
+        return torch.stack(errors).mean(dim=0)
 
 
 def _direction(features: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -24,11 +24,13 @@ class Pictures:
         pixels: uint8 (P, 3, S, S).
         embeddings: (N, E), standardised.
         shown: int64 (N,): the picture that is to come of each embedding.
+        chances: (N,): how often each embedding is drawn, up to a factor; None draws all alike.
     """
 
     pixels: Tensor
     embeddings: Tensor
     shown: Tensor
+    chances: Tensor | None = None
 
     def with_recognised(self, made: Tensor, pictures: int, least_cosine: float) -> Pictures:
         """Add embeddings that something made of prompts; each is to become the picture that it comes nearest to.
@@ -45,15 +47,31 @@ class Pictures:
         found = [(F.normalize(part, dim=-1) @ directions.mT).max(dim=-1) for part in made.split(BATCH)]
         cosines, places = (torch.cat(part) for part in zip(*found, strict=True))
         clear = cosines >= least_cosine
-        return Pictures(
-            self.pixels,
-            torch.cat([self.embeddings, made[clear]]),
-            torch.cat([self.shown, self.shown[places[clear]]]),
+        return replace(
+            self,
+            embeddings=torch.cat([self.embeddings, made[clear]]),
+            shown=torch.cat([self.shown, self.shown[places[clear]]]),
         )
+
+    def favouring(self, errors: Tensor, share: float) -> Pictures:
+        """Draw a share of the rows in proportion to the errors of the pictures that they are to become.
+
+        Args:
+            errors: (P / V,), 0 or more, of the pictures; the V versions of each count alike.
+            share: In [0, 1]; the other rows are drawn alike.
+
+        Example:
+            >>> pictures = Pictures(torch.zeros(2, 3, 8, 8), torch.zeros(3, 4), torch.tensor([0, 1, 1]))
+            >>> pictures.favouring(torch.tensor([3.0, 1.0]), 0.6).chances
+            tensor([0.4933, 0.2533, 0.2533])
+        """
+        of_rows = errors[self.shown % len(errors)]
+        return replace(self, chances=share * of_rows / of_rows.sum() + (1 - share) / len(of_rows))
 
     def draw(self, count: int, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return embeddings (B, E), with noise up to so many of their standard deviations, and pictures (B, 3, S, S)."""
-        rows = torch.randint(len(self.embeddings), (count,), generator=generator)
+        chances = torch.ones(len(self.embeddings)) if self.chances is None else self.chances
+        rows = torch.multinomial(chances, count, replacement=True, generator=generator)
         strength = noise * torch.rand(count, 1, generator=generator)
         embeddings = self.embeddings[rows]
         return (
@@ -62,12 +80,16 @@ class Pictures:
         )
 
 
+def shrink(pictures: Tensor, size: int) -> Tensor:
+    """Make pictures (B, 3, H, W) in [-1, 1] as small as the towers see them: (B, 3, size, size)."""
+    return F.interpolate(pictures, size, mode="bicubic", antialias=True).clamp(-1, 1)
+
+
 @torch.no_grad()
 def embed_pictures(pixels: Tensor, size: int, encoder: MultimodalEncoder, normalizer: EmbeddingNormalizer) -> Pictures:
     """Embed pictures, uint8 (N, 3, P, P), at the size that the towers see."""
     device, embeddings = next(encoder.parameters()).device, []
     for part in tqdm(pixels.split(BATCH), desc="embed", unit="batch"):
-        small = F.interpolate(pixels_to_float(part), size, mode="bicubic", antialias=True).clamp(-1, 1)
-        embedded = encoder.image_embedding({"pixels": small.to(device)})
+        embedded = encoder.image_embedding({"pixels": shrink(pixels_to_float(part), size).to(device)})
         embeddings.append(normalizer.normalize(embedded).cpu())
     return Pictures(pixels, torch.cat(embeddings), torch.arange(len(pixels)))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -24,6 +23,7 @@ from train.embed import PICTURES
 from train.kept import fingerprint, kept
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
+from train.pictures import shrink
 from train.stage import Stage, final_decoder, load_part, run_stage
 from unclip_mm.autoencoder import decode_latents, encode_latents, replace_decoder
 from unclip_mm.data.cache import pixels_to_bytes, pixels_to_float
@@ -121,7 +121,7 @@ def prepare_pairs(pixels: Tensor, size: int, views: int, painter: Painter, seed:
     def make() -> dict[str, Tensor]:
         generator, latents = torch.Generator().manual_seed(seed), []
         for part in tqdm(shown.split(BATCH), desc=file.stem, unit="batch"):
-            small = F.interpolate(pixels_to_float(part), size, mode="bicubic", antialias=True).clamp(-1, 1)
+            small = shrink(pixels_to_float(part), size)
             latents.append(torch.stack(painter.latents(small.to(device), generator), dim=1).half().cpu())
         return {"latents": torch.cat(latents)}
 
