@@ -1,9 +1,11 @@
 """Which objective to choose: ``python -m benchmarks.compare_objectives --run runs/pictograms --data data/pictograms``.
 
 Every objective trains the same heads for text, audio and image, from the same weights, on the same batches and for as
-many steps, over features of frozen networks. Its constants are the best of three on validation concepts. Prints recall
-between all kinds, the gap and the conflicts, and the Frechet distance of pictures made with and without a prior, by mean
-and deviation over seeds. Results are kept one file a training: run again to go on where it stopped.
+many steps, over features of frozen networks; with ``--start-steps`` all begin with heads that InfoNCE has brought some way
+together, as the papers begin with networks that were aligned before. An objective's constants are the best of three on
+validation concepts. Prints recall between all kinds, the gap and the conflicts, and the Frechet distance of pictures made
+with and without a prior, by mean and deviation over seeds. Results are kept one file a training: run again to go on where
+it stopped; each way to begin wants an ``--output`` of its own.
 
 Pictures are made by the prior and the decoder of a trained model, the same for all: a linear map, fitted on training
 pictures alone, takes an objective's image vectors to that model's shared space, and is then given the vectors of text and
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from unclip_mm.data.cache import ConceptPools, ModalityCache, set_aside_validati
 from unclip_mm.data.manifest import Manifest, read_manifest
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.encoder import MultimodalEncoder, aligned_part
+from unclip_mm.errors import InputError
 from unclip_mm.metrics import recall_at_k
 from unclip_mm.objectives import build_objective
 
@@ -55,6 +58,8 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
     "cs-aligner": [{"anchor": "image"}, {"anchor": None}, {"anchor": None, "temperature": 0.2, "learnable": False}],
 }
 """What is tried of each objective."""
+START: tuple[str, dict[str, Any]] = ("infonce", {"anchor": None})
+"""What all begin with where they begin with heads that agree already."""
 
 
 @dataclass
@@ -125,23 +130,36 @@ def places(manifest: Manifest, caches: Mapping[str, ModalityCache]) -> dict[str,
 
 
 def train_heads(
-    world: World, name: str, options: Mapping[str, Any], loop: LoopConfig, folder: Path
-) -> dict[str, Tensor]:
-    """Train fresh heads by an objective; return modality -> aligned unit vectors (N, D) of every item."""
+    world: World,
+    name: str,
+    options: Mapping[str, Any],
+    loop: LoopConfig,
+    folder: Path,
+    start: MultimodalEncoder | None = None,
+) -> MultimodalEncoder:
+    """Train heads by an objective, fresh ones or such as ``start`` has, which it leaves as they are."""
     torch.manual_seed(loop.seed)
     towers = {
         modality: {"type": "vector", "features": cache.tensors["vector"].shape[1], "width": 384, "depth": 1}
         for modality, cache in world.caches.items()
     }
-    model = Alignment(MultimodalEncoder(256, towers), build_objective(name, **options))
+    encoder = MultimodalEncoder(256, towers)
+    if start is not None:
+        encoder.load_state_dict(start.state_dict())
+    model = Alignment(encoder, build_objective(name, **options))
     batches = Batches(world.caches, "image", 1, 0.0, torch.device("cpu"))
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
         return prepared(batches.draw(step.batch_size, step.generator))
 
-    trained = train(loop, model, loss, folder, description=folder.name).encoder
+    trained: MultimodalEncoder = train(loop, model, loss, folder, description=folder.name).encoder
+    return trained
+
+
+def embed_caches(world: World, encoder: MultimodalEncoder) -> dict[str, Tensor]:
+    """Return modality -> aligned unit vectors (N, D) of every item."""
     return {
-        modality: embed_all(trained, cache, modality, list(range(len(cache))))
+        modality: embed_all(encoder, cache, modality, list(range(len(cache))))
         for modality, cache in world.caches.items()
     }
 
@@ -211,15 +229,29 @@ def fit_readout(inputs: Tensor, outputs: Tensor, ridge: float = 1e-2) -> Callabl
 
 
 def compare(
-    world: World, loop: LoopConfig, seeds: Sequence[int], concepts: int, pictures: int, output: Path
+    world: World,
+    loop: LoopConfig,
+    seeds: Sequence[int],
+    concepts: int,
+    pictures: int,
+    output: Path,
+    start_steps: int = 0,
 ) -> Iterator[dict]:
     """Choose each objective's constants, then train and examine it with every seed; yield its figures a seed."""
     own: dict[str, Image.Image] = {}
+
+    def begin(seed: int) -> MultimodalEncoder | None:
+        if not start_steps:
+            return None
+        first = replace(loop, steps=start_steps, seed=seed)
+        return train_heads(world, *START, first, output / "runs" / f"start-{seed}")
+
     for name, trials in TRIALS.items():
 
         def run(number: int, seed: int, name: str = name, trials: Sequence[Any] = trials) -> dict[str, Tensor]:
-            chosen = LoopConfig(**{**vars(loop), "seed": seed})
-            return train_heads(world, name, trials[number], chosen, output / "runs" / f"{name}-{number}-{seed}")
+            then = replace(loop, steps=loop.steps - start_steps, seed=seed)
+            folder = output / "runs" / f"{name}-{number}-{seed}"
+            return embed_caches(world, train_heads(world, name, trials[number], then, folder, begin(seed)))
 
         picked = _kept(
             output / "trials" / f"{name}.json",
@@ -264,6 +296,7 @@ def main(
     checkpoint: str = "pictograms",
     archives: Path | None = None,
     steps: int = 800,
+    start_steps: int = 0,
     batch_size: int = 256,
     seeds: tuple[int, ...] = (0, 1, 2),
     concepts: int = 100,
@@ -278,11 +311,14 @@ def main(
         checkpoint: The trained model, whose image tower gives features of pictures and whose decoder makes them.
         archives: Where the package with the judge's network is or shall be; by default DATA/archives.
         steps: Of each training.
+        start_steps: So many of these are InfoNCE's, whatever the objective is that goes on from there.
         batch_size: Concepts a step.
         seeds: Of weights, batches and questions.
         concepts: A question of retrieval.
         pictures: A condition of generation and way of making them.
     """
+    if not 0 <= start_steps < steps:
+        raise InputError(f"--start-steps: {start_steps} is not allowed; give a number from 0 to {steps - 1}")
     pipe = load_pipeline(checkpoint, "cpu")
     pipe.register_to_config(recall={})  # the objectives are to align voices with pictures, not the memory of the model
     manifest = read_manifest(data)
@@ -291,7 +327,7 @@ def main(
     pools = build_pools(manifest, modalities=MODALITIES)
     world = World(caches, pools, places(manifest, caches), pipe, judge.features_of_images, gallery)
     loop = LoopConfig(steps=steps, batch_size=batch_size, learning_rate=1e-3, warmup_steps=50, decay_fraction=0.7)
-    results = list(compare(world, loop, seeds, concepts, pictures, output))
+    results = list(compare(world, loop, seeds, concepts, pictures, output, start_steps))
     print_table(results)
     write_report({"results": results}, output / "report.json")
 

@@ -8,9 +8,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.compare_objectives import MODALITIES, TRIALS, World, fit_readout, train_heads, validation_score
+from benchmarks.compare_objectives import (
+    MODALITIES,
+    TRIALS,
+    World,
+    embed_caches,
+    fit_readout,
+    main,
+    train_heads,
+    validation_score,
+)
 from train.config import LoopConfig
 from unclip_mm.data.cache import ModalityCache
+from unclip_mm.errors import InputError
 
 CONCEPTS, FEATURES = 24, 6
 
@@ -35,7 +45,8 @@ def world() -> World:
 @pytest.mark.parametrize("name", TRIALS)
 def test_every_trial_trains(world: World, name: str, tmp_path: Path) -> None:
     for number, options in enumerate(TRIALS[name]):
-        vectors = train_heads(world, name, options, LoopConfig(steps=2, batch_size=8), tmp_path / str(number))
+        heads = train_heads(world, name, options, LoopConfig(steps=2, batch_size=8), tmp_path / str(number))
+        vectors = embed_caches(world, heads)
         assert all(torch.isfinite(vectors[modality]).all() for modality in MODALITIES)
 
 
@@ -44,11 +55,22 @@ def test_training_is_what_raises_the_score(world: World, tmp_path: Path) -> None
     options = TRIALS["infonce"][0]
     untrained = train_heads(world, "infonce", options, LoopConfig(steps=1, batch_size=16), tmp_path / "none")
     trained = train_heads(world, "infonce", options, loop, tmp_path / "some")
-    assert validation_score(world, trained) > validation_score(world, untrained) + 0.2
+    scores = [validation_score(world, embed_caches(world, heads)) for heads in (untrained, trained)]
+    assert scores[1] > scores[0] + 0.2
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
+    once = LoopConfig(steps=1, batch_size=16, learning_rate=1e-5)
+    further = train_heads(world, "pmrl", {}, once, tmp_path / "further", trained)
+    assert validation_score(world, embed_caches(world, further)) == pytest.approx(scores[1], abs=0.05)
+    assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
     same = torch.eye(2 * CONCEPTS)
     assert validation_score(world, dict.fromkeys(MODALITIES, same)) < 1  # another item of the concept is no partner
     pairs = F.normalize(world.caches["text"].tensors["vector"], dim=-1)
     assert validation_score(world, dict.fromkeys(MODALITIES, pairs)) == 1
+
+
+def test_more_steps_of_the_start_than_there_are_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--start-steps: 800 is not allowed; give a number from 0 to 799"):
+        main(tmp_path, start_steps=800)
 
 
 def test_the_readout_finds_a_linear_map() -> None:
