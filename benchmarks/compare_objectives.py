@@ -7,9 +7,10 @@ validation concepts. Prints recall between all kinds, the gap and the conflicts,
 with and without a prior, by mean and deviation over seeds. Results are kept one file a training: run again to go on where
 it stopped; each way to begin wants an ``--output`` of its own.
 
-Pictures are made by the prior and the decoder of a trained model, the same for all: a linear map, fitted on training
-pictures alone, takes an objective's image vectors to that model's shared space, and is then given the vectors of text and
-speech. How far those lie from where the pictures lie is how far the pictures are off.
+Pictures are made by the prior and the decoder of a trained model, the same for all: a regression, fitted on training
+pictures alone, takes an objective's image vectors to that model's image embeddings, and is then given the vectors of text
+and speech. How far those lie from where the pictures lie is how far the pictures are off. Without the prior the decoder
+is given what comes out; with it, the prior is asked with the aligned part.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from unclip_mm.encoder import MultimodalEncoder, aligned_part
 from unclip_mm.errors import InputError
 from unclip_mm.metrics import recall_at_k
 from unclip_mm.objectives import build_objective
+from unclip_mm.towers.kernel import KernelHead
 
 MODALITIES = ("text", "audio", "image")
 CONDITIONS = (("text",), ("speech",), ("text", "speech"))
@@ -159,7 +161,7 @@ def train_heads(
 def embed_caches(world: World, encoder: MultimodalEncoder) -> dict[str, Tensor]:
     """Return modality -> aligned unit vectors (N, D) of every item."""
     return {
-        modality: embed_all(encoder, cache, modality, list(range(len(cache))))
+        modality: aligned_part(embed_all(encoder, cache, modality, list(range(len(cache)))), encoder.dim)
         for modality, cache in world.caches.items()
     }
 
@@ -179,9 +181,7 @@ def validation_score(world: World, vectors: Mapping[str, Tensor]) -> float:
     return sum(scores) / len(scores)
 
 
-def examine(
-    world: World, vectors: Mapping[str, Tensor], concepts: int, pictures: int, seed: int, own: dict
-) -> dict[str, float]:
+def examine(world: World, vectors: Mapping[str, Tensor], concepts: int, pictures: int, seed: int) -> dict[str, float]:
     """Measure what an objective has made: recall, space, and pictures."""
 
     def encode(modality: str, values: Sequence[str | Path]) -> Tensor:
@@ -196,16 +196,16 @@ def examine(
         figures[f"{pool.name}: gap"] = sum(gaps) / len(gaps)
         figures |= {f"{pool.name}: {name}": space[name] for name in ("zeta", "chi", "hoelder", "alignment")}
     rows = world.caches["image"].where(split="train")
-    known = aligned_part(world.caches["image"].tensors["vector"][rows], world.pipe.encoder.dim)
-    readout = fit_readout(vectors["image"][rows], known)
+    dim = world.pipe.encoder.dim
+    readout = fit_readout(vectors["image"][rows], world.caches["image"].tensors["vector"][rows], dim)
 
     def make(given: Mapping[str, Sequence[str | Path]], seeds: Sequence[int], prior: bool) -> list[Image.Image]:
-        if "image" in given:  # decoded from the embedding that the decoder was trained with
-            asked = world.caches["image"].tensors["vector"][[world.places["image"][v] for v in given["image"]]]
-        else:
-            asked = readout(Embeddings.from_dict({name: encode(name, values) for name, values in given.items()}).mix())
-        return list(world.pipe(embeddings=asked, seeds=list(seeds), use_prior=prior).images)
+        asked = readout(Embeddings.from_dict({name: encode(name, values) for name, values in given.items()}).mix())
+        if prior and "image" not in given:
+            asked = aligned_part(asked, dim)  # the prior imagines the rest
+        return list(world.pipe(embeddings=asked, seeds=list(seeds)).images)
 
+    own: dict[str, Image.Image] = {}
     for condition in CONDITIONS:
         prompts = choose_prompts(world.pools[0], condition, pictures, seed)
         assert prompts is not None
@@ -219,13 +219,27 @@ def examine(
     return figures
 
 
-def fit_readout(inputs: Tensor, outputs: Tensor, ridge: float = 1e-2) -> Callable[[Tensor], Tensor]:
-    """Fit a linear map from an objective's vectors (N, D) to unit vectors (N, D'); it returns unit vectors."""
-    inputs, outputs = inputs.double(), outputs.double()
-    inputs = F.pad(inputs, (0, 1), value=1.0)
-    gram = inputs.mT @ inputs + ridge * len(inputs) / inputs.shape[1] * torch.eye(inputs.shape[1], dtype=torch.float64)
-    weights = torch.linalg.solve(gram, inputs.mT @ outputs)
-    return lambda z: F.normalize((F.pad(z.double(), (0, 1), value=1.0) @ weights).float(), dim=-1)
+def fit_readout(inputs: Tensor, outputs: Tensor, aligned_dim: int) -> Callable[[Tensor], Tensor]:
+    """Fit what takes an objective's image vectors (N, D) to the model's image embeddings (N, E).
+
+    A kernel regression gives pictures back as they were, and what lies off them comes out the vaguer the farther off it
+    is, as with a decoder that has seen pictures alone.
+
+    Args:
+        inputs: Unit vectors.
+        outputs: Of the same pictures.
+        aligned_dim: Dimensions of the aligned part of the outputs.
+
+    Returns:
+        What takes unit vectors (B, D) of any modality to image embeddings (B, E), as long as real ones are.
+    """
+    regression = KernelHead.fit(inputs, outputs, width=3.0, ridge=1e-2)
+
+    def read(vectors: Tensor) -> Tensor:
+        parts = regression(vectors).tensor_split([aligned_dim], dim=-1)
+        return torch.cat([F.normalize(part, dim=-1) * part.shape[-1] ** 0.5 for part in parts], dim=-1)
+
+    return read
 
 
 def compare(
@@ -238,7 +252,6 @@ def compare(
     start_steps: int = 0,
 ) -> Iterator[dict]:
     """Choose each objective's constants, then train and examine it with every seed; yield its figures a seed."""
-    own: dict[str, Image.Image] = {}
 
     def begin(seed: int) -> MultimodalEncoder | None:
         if not start_steps:
@@ -264,7 +277,7 @@ def compare(
         for seed in seeds:
             figures = _kept(
                 output / "results" / f"{name}-{seed}.json",
-                lambda seed=seed, run=run, best=best: examine(world, run(best, seed), concepts, pictures, seed, own),
+                lambda seed=seed, run=run, best=best: examine(world, run(best, seed), concepts, pictures, seed),
             )
             yield {"objective": name, "options": trials[best], "seed": seed, "figures": figures}
 

@@ -73,7 +73,19 @@ def test_more_steps_of_the_start_than_there_are_are_refused(tmp_path: Path) -> N
         main(tmp_path, start_steps=800)
 
 
-def test_the_readout_finds_a_linear_map() -> None:
-    known = F.normalize(torch.randn(64, FEATURES), dim=-1)
-    turned = known @ torch.randn(FEATURES, FEATURES)
-    assert torch.allclose(fit_readout(turned, known, ridge=1e-9)(turned), known, atol=1e-2)
+def test_the_readout_gives_pictures_back_and_what_lies_off_them_less_surely() -> None:
+    seen = F.normalize(torch.randn(32, 8), dim=-1)
+    parts = [F.normalize(torch.randn(32, size), dim=-1) * size**0.5 for size in (4, 2)]
+    known = torch.cat(parts, dim=-1)
+    read = fit_readout(seen, known, 4)
+    assert bool((F.cosine_similarity(read(seen), known) > 0.98).all())
+    off = read(F.normalize(seen + 0.5 * F.normalize(torch.randn(32, 8), dim=-1), dim=-1))
+    assert float(F.cosine_similarity(off, known).mean()) < 0.95
+    torch.testing.assert_close(off[:, :4].norm(dim=-1), torch.full((32,), 2.0))
+    torch.testing.assert_close(off[:, 4:].norm(dim=-1), torch.full((32,), 2.0**0.5))
+
+
+def test_vectors_of_all_modalities_have_length_one(world: World, tmp_path: Path) -> None:
+    heads = train_heads(world, "infonce", {}, LoopConfig(steps=1, batch_size=16), tmp_path / "once")
+    for vectors in embed_caches(world, heads).values():
+        torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(2 * CONCEPTS))
