@@ -349,6 +349,8 @@ def test_a_whole_evaluation(pipeline_folder: Path, tmp_path: Path, capsys: pytes
     assert report["settings"]["seeds"] == [0] and report["settings"]["steps"] == 1
     assert "top-1" in capsys.readouterr().out
     assert (tmp_path / "sheets" / "seen-text.png").is_file()
+    failed = Image.open(tmp_path / "sheets" / "seen-text-failures.png")
+    assert failed.width == 200 + 3 * 102 + 6
     assert (data / "judge-32-32.safetensors").is_file()
     space = report["space"]["seen"]["after"]
     assert space["anchor"] == "image" and space["rows"] == 3 and 0 <= space["chi"] <= 1

@@ -17,6 +17,7 @@ import tyro
 from PIL import Image
 from torch import Tensor
 
+from train.evaluation.failures import draw_failures, find_failures
 from train.evaluation.generation import Made, evaluate_generation
 from train.evaluation.items import LANGUAGE, Item, Pool, build_pools, images
 from train.evaluation.judging import open_judge
@@ -166,7 +167,10 @@ def judge_images(
 
     def keep(pool: Pool, made: Made) -> None:
         if options.sheets is not None:
-            draw_sheet(made, options.sheets / f"{pool.name}-{'-'.join(made.prompts.given)}.png".replace(" ", "-"))
+            name = f"{pool.name}-{'-'.join(made.prompts.given)}".replace(" ", "-")
+            draw_sheet(made, options.sheets / f"{name}.png")
+            failures = find_failures(made, judge.features_of_images, gallery)
+            draw_failures(failures, options.sheets / f"{name}-failures.png")
 
     records = evaluate_generation(
         make, judge.features_of_images, gallery, pools, options.concepts, seeds, keep=keep, prior=pipe.prior is not None
