@@ -37,6 +37,7 @@ from train.evaluation.judging import open_judge
 from train.evaluation.report import table, write_report
 from train.evaluation.retrieval import evaluate_retrieval
 from train.evaluation.space import embed_concepts, measure_space
+from train.kept import fingerprint
 from train.loop import Losses, Step, train
 from train.normalizer import embed_all
 from unclip_mm.data.cache import ConceptPools, ModalityCache, set_aside_validation
@@ -250,6 +251,8 @@ def compare(
     pictures: int,
     output: Path,
     start_steps: int = 0,
+    names: Sequence[str] = (),
+    trial: int | None = None,
 ) -> Iterator[dict]:
     """Choose each objective's constants, then train and examine it with every seed; yield its figures a seed."""
 
@@ -259,7 +262,8 @@ def compare(
         first = replace(loop, steps=start_steps, seed=seed)
         return train_heads(world, *START, first, output / "runs" / f"start-{seed}")
 
-    for name, trials in TRIALS.items():
+    for name in names or TRIALS:
+        trials = TRIALS[name]
 
         def run(number: int, seed: int, name: str = name, trials: Sequence[Any] = trials) -> dict[str, Tensor]:
             then = replace(loop, steps=loop.steps - start_steps, seed=seed)
@@ -272,11 +276,11 @@ def compare(
                 str(number): validation_score(world, run(number, 1000)) for number in range(len(trials))
             },
         )
-        best = int(max(picked, key=lambda number: picked[number]))
+        best = int(max(picked, key=lambda number: picked[number])) if trial is None else trial
         print(name, {json.dumps(trials[int(n)]): round(score, 3) for n, score in picked.items()}, flush=True)
         for seed in seeds:
             figures = _kept(
-                output / "results" / f"{name}-{seed}.json",
+                output / "results" / f"{name}-{best}-{seed}.json",
                 lambda seed=seed, run=run, best=best: examine(world, run(best, seed), concepts, pictures, seed),
             )
             yield {"objective": name, "options": trials[best], "seed": seed, "figures": figures}
@@ -287,6 +291,17 @@ def _kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if not file.is_file():
         write_report(make(), file)
     return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def check_settings(file: Path, settings: dict[str, Any]) -> None:
+    """Write what results are kept for, or, where that is written already, compare.
+
+    Raises:
+        InputError: The folder holds results of other settings.
+    """
+    for name, value in _kept(file, lambda: settings).items():
+        if settings.get(name) != value:
+            raise InputError(f"--output: {file.parent} holds results of other {name} ({value}); choose another folder")
 
 
 def print_table(results: Sequence[Mapping[str, Any]]) -> None:
@@ -314,6 +329,8 @@ def main(
     seeds: tuple[int, ...] = (0, 1, 2),
     concepts: int = 100,
     pictures: int = 60,
+    names: tuple[str, ...] = (),
+    trial: int | None = None,
 ) -> None:
     """Compare the objectives.
 
@@ -329,18 +346,30 @@ def main(
         seeds: Of weights, batches and questions.
         concepts: A question of retrieval.
         pictures: A condition of generation and way of making them.
+        names: Objectives; by default all.
+        trial: Examine this one of each objective's trials, counted from 0, in place of the best.
     """
+    if unknown := sorted(set(names) - set(TRIALS)):
+        raise InputError(f"--names: {unknown[0]!r} is not among {', '.join(TRIALS)}")
+    if trial not in (None, 0, 1, 2):
+        raise InputError(f"--trial: {trial} is not allowed; give 0, 1 or 2")
     if not 0 <= start_steps < steps:
         raise InputError(f"--start-steps: {start_steps} is not allowed; give a number from 0 to {steps - 1}")
     pipe = load_pipeline(checkpoint, "cpu")
     pipe.register_to_config(recall={})  # the objectives are to align voices with pictures, not the memory of the model
+    weights = fingerprint(pipe.encoder, pipe.prior, pipe.decoder, pipe.autoencoder)
+    check_settings(
+        output / "settings.json",
+        {"weights": weights, "steps": steps, "start_steps": start_steps, "batch_size": batch_size}
+        | {"concepts": concepts, "pictures": pictures},
+    )
     manifest = read_manifest(data)
     judge, gallery = open_judge(data, archives, images(manifest), pipe.config.image_size)
     caches = frozen_features(run, pipe.encoder, output / "features")
     pools = build_pools(manifest, modalities=MODALITIES)
     world = World(caches, pools, places(manifest, caches), pipe, judge.features_of_images, gallery)
     loop = LoopConfig(steps=steps, batch_size=batch_size, learning_rate=1e-3, warmup_steps=50, decay_fraction=0.7)
-    results = list(compare(world, loop, seeds, concepts, pictures, output, start_steps))
+    results = list(compare(world, loop, seeds, concepts, pictures, output, start_steps, names, trial))
     print_table(results)
     write_report({"results": results}, output / "report.json")
 

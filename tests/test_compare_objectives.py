@@ -12,6 +12,7 @@ from benchmarks.compare_objectives import (
     MODALITIES,
     TRIALS,
     World,
+    check_settings,
     embed_caches,
     fit_readout,
     main,
@@ -68,9 +69,21 @@ def test_training_is_what_raises_the_score(world: World, tmp_path: Path) -> None
     assert validation_score(world, dict.fromkeys(MODALITIES, pairs)) == 1
 
 
-def test_more_steps_of_the_start_than_there_are_are_refused(tmp_path: Path) -> None:
+def test_options_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--start-steps: 800 is not allowed; give a number from 0 to 799"):
         main(tmp_path, start_steps=800)
+    with pytest.raises(InputError, match=r"--names: 'clip' is not among unialign, pmrl"):
+        main(tmp_path, names=("clip",))
+    with pytest.raises(InputError, match=r"--trial: 3 is not allowed; give 0, 1 or 2"):
+        main(tmp_path, trial=3)
+
+
+def test_results_of_other_settings_are_not_taken_for_these(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    check_settings(file, {"weights": "a", "steps": 800})
+    check_settings(file, {"weights": "a", "steps": 800})
+    with pytest.raises(InputError, match=r"holds results of other weights \(a\); choose another folder"):
+        check_settings(file, {"weights": "b", "steps": 800})
 
 
 def test_the_readout_gives_pictures_back_and_what_lies_off_them_less_surely() -> None:
