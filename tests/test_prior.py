@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+from train.preferred import PictureDraw, well_made
 from unclip_mm.diffusion import noise_by_seed
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
@@ -80,3 +81,32 @@ def test_the_condition_is_the_mean_of_what_is_there_where_images_lie() -> None:
     assert torch.allclose(weighed[0], F.normalize(moved_text[0] + 3 * moved_audio[0], dim=-1), atol=1e-6)
     with pytest.raises(InputError, match="row 1"):
         normalizer.condition(both, {"audio": 1.0})
+
+
+def test_pictures_are_drawn_by_their_weight_within_their_concept() -> None:
+    concepts = ["cat", "dog", "cat", "cat", "dog"]
+    draw = PictureDraw(concepts, torch.tensor([1.0, 2.0, 3.0, 0.0, 2.0]))
+    assert draw.count == 2 and draw.numbers.tolist() == [0, 1, 0, 0, 1]
+    cats = draw(torch.zeros(4000, dtype=torch.int64), torch.Generator().manual_seed(0)).bincount(minlength=5)
+    assert cats[[1, 3, 4]].sum() == 0 and 900 < cats[0] < 1100
+    dogs = draw(torch.ones(4000, dtype=torch.int64), torch.Generator().manual_seed(0)).bincount(minlength=5)
+    assert dogs[[0, 2, 3]].sum() == 0 and 1850 < dogs[1] < 2150
+    alike = PictureDraw(concepts)(torch.zeros(3000, dtype=torch.int64), torch.Generator().manual_seed(0)).bincount()
+    assert alike[1] == 0 and all(900 < count < 1100 for count in alike[[0, 2, 3]])
+
+
+def test_many_concepts_keep_to_their_own_pictures() -> None:
+    numbers = torch.arange(3000).repeat_interleave(3)
+    weights = torch.rand(9000, generator=torch.Generator().manual_seed(0)) ** 40  # most next to nothing
+    draw = PictureDraw([str(number) for number in numbers.tolist()], weights)
+    for seed in range(3):
+        asked = torch.randint(3000, (5000,), generator=torch.Generator().manual_seed(seed))
+        assert torch.equal(numbers[draw(asked, torch.Generator().manual_seed(seed))], asked)
+
+
+def test_what_is_made_well_is_preferred() -> None:
+    errors = torch.tensor([0.1, 0.3, 0.2, 0.2])
+    weights = well_made(errors, 1.5)
+    assert weights[0] == 1 and weights[2] == weights[3]
+    assert torch.allclose(weights[1] / weights[2], (-1.5 * 0.1 / errors.std()).exp())
+    assert torch.equal(well_made(torch.full((3,), 0.2), 4.0), torch.ones(3))

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from train.encoder import train_phase
+from train.fidelity import finished_errors
 from train.memorise import memorise
 from train.normalizer import embed_all, load_or_fit_normalizer
 from train.prior import Batches
@@ -132,6 +133,30 @@ def test_without_a_renderer_the_autoencoder_makes_the_pictures(tiny_run: Path, t
     )
     pipe = assemble("tiny", tmp_path)
     assert pipe.config.image_size == 32 and pipe.prior is None
+
+
+def test_a_prior_trained_on_answers_with_what_the_finished_decoder_makes_well(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("prior"))
+    shutil.copytree(tiny_run / "export" / "prior", tmp_path / "prior")
+    stage = Stage("prior", TINY, replace(TINY.prior, well_made=20.0), run)
+    encoder = stage.trained("encoder", MultimodalEncoder)
+    normalizer = load_or_fit_normalizer(stage, encoder)
+    batches = Batches(stage, encoder, normalizer, stage.trained_on, 1, prefer=True)
+    errors = load_file(run / "errors.safetensors")["errors"]
+    assert len(errors) == len(batches.concepts) and float(errors.std()) > 0
+    numbers, names = batches.preferred.numbers, [stage.caches()["image"].items[row]["row"] for row in batches.rows]
+    of_names = finished_errors(stage, encoder, normalizer, names)
+    assert of_names is not None and torch.equal(of_names.sort().values, errors.sort().values)
+    drawn = batches.preferred(numbers, torch.Generator().manual_seed(0))
+    at_random = batches.any_picture(numbers, torch.Generator().manual_seed(0))
+    assert float(of_names[drawn].mean()) < float(of_names[at_random].mean())
+    with pytest.raises(InputError, match=r"cache: 'a giraffe' is not among its pictures; run train.embed again"):
+        finished_errors(stage, encoder, normalizer, ["a giraffe"])
+    _, _, _, known, target = batches.draw(200, torch.Generator().manual_seed(0))
+    assert known.any() and target.shape == (200, encoder.image_embedding_dim)
+    train("prior", run, "--start", str(tmp_path / "prior"), "--well-made", "20", "--loop.steps", "2")
+    train("finetune", run, "--start", str(run / "export" / "finetune"), "--tell-apart", "0.1", "--loop.steps", "8")
 
 
 def test_a_tower_trains_alone_and_leaves_the_others_as_they_were(tiny_run: Path, tmp_path: Path) -> None:
@@ -296,10 +321,11 @@ def test_a_prior_is_asked_for_every_concept_alike_and_for_what_is_set_aside_if_w
     }
     concepts = {everything: set(drawn.concepts) for everything, drawn in batches.items()}
     assert concepts[False] < concepts[True]
-    shares: dict[str, float] = {}
-    for concept, share in zip(batches[True].concepts, batches[True].shares.tolist(), strict=True):
-        shares[concept] = shares.get(concept, 0) + share
-    assert all(abs(share - 1) < 1e-5 for share in shares.values())
+    drawn = batches[True].draw(4000, torch.Generator().manual_seed(0))[-1]
+    own = normalizer.normalize(batches[True].views.embeddings[:, 0].float())
+    places = torch.cat([torch.cdist(part, own).argmin(dim=1) for part in drawn.split(500)])
+    counts = batches[True].any_picture.numbers[places].bincount(minlength=len(concepts[True]))
+    assert bool(((counts - 4000 / len(counts)).abs() < 5 * (4000 / len(counts)) ** 0.5).all())
     memory = memorise(TINY, tiny_run, encoder, normalizer)
     assert memory is not None
     cache, asked = stage.caches("audio")["audio"], batches[True].conditions

@@ -61,8 +61,16 @@ class Conditions:
             noise: Largest length of what is added to the condition, which is of length 1.
             generator: The source of randomness, on the CPU.
         """
+        return self.draw_with_shown(concepts, embeddings, noise, generator)[0]
+
+    def draw_with_shown(
+        self, concepts: list[str], embeddings: Tensor, noise: float, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Draw vectors (B, D) as :meth:`draw` does, and tell of each modality which rows show it, bool (B,)."""
         vectors, present = self._look_up(concepts, embeddings, generator)
-        return self.noisy(_mean(vectors, self._choose(present, generator)), noise, generator)
+        shown = self._choose(present, generator)
+        named = dict(zip(self.modalities, shown.unbind(dim=1), strict=True))
+        return self.noisy(_mean(vectors, shown), noise, generator), named
 
     def noisy(self, vectors: Tensor, noise: float, generator: torch.Generator) -> Tensor:
         """Add noise to unit vectors (B, D), as :meth:`draw` does."""

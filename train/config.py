@@ -209,6 +209,11 @@ class FinetuneConfig:
     """How many times smaller the pictures are that it sees."""
     closely: float = 0.5
     """Share of the rows of which it sees a window of that size, as large as it is, in place of the whole made smaller."""
+    tell_apart: float = 0.0
+    """Weight of telling every picture from the one of another concept that it is most like; 0 does without."""
+    tell_apart_within: float = 0.03
+    """How much nearer to itself than to that one a picture has to be, as the features of that network see it, or, without
+    it, in its pixels."""
     compile_parts: bool = False
     """Compile the renderer and the decoder's blocks, each by itself: a minute at the start, then a third less a step."""
     archives: str = "data/archives"
@@ -249,6 +254,9 @@ class PriorConfig:
     """Probability of training without any condition (for guidance)."""
     keep_modality: float = 0.5
     """Probability with which, in the two fifths of the cases that show several, each further modality is shown."""
+    well_made: float = 0.0
+    """How much rather prompts are answered with pictures that the finished decoder makes well, once there is one: of two
+    that lie a standard deviation of all errors apart the worse comes ``exp(well_made)`` times more rarely. 0: all alike."""
     condition_noise: float = 1.5
     """Largest length of the noise added to the condition (of length 1): new voices and drawings lie that far off."""
 

@@ -6,7 +6,8 @@ both learn what is seen of a picture: its pixels, its edges, and the features of
 
 Pictures are to come of their own embedding, and of what prior and completion make of prompts, with the training picture
 that this comes nearest to as the answer (:mod:`train.pictures`); those that are made badly come up more often. From
-nothing, the decoder is held on the paths that it came with.
+nothing, the decoder is held on the paths that it came with. What tells a picture from the most similar one of another
+thing, such as the hands of a clock, may count more than the rest (``--tell-apart``).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from train.autoencoder import peak_signal_to_noise
 from train.conditions import Conditions
 from train.config import FinetuneConfig
 from train.embed import PICTURES
-from train.finished import Batches, FinetuneLoss, compile_parts, errors_of
+from train.fidelity import kept_errors
+from train.finished import Batches, FinetuneLoss, compile_parts
 from train.imagined import imagine
-from train.kept import fingerprint, kept
 from train.loop import Losses, Step, train
 from train.memorise import memorise
 from train.normalizer import load_or_fit_normalizer
@@ -106,19 +107,15 @@ def train_finetune(stage: Stage[FinetuneConfig]) -> None:
 
     before, training = stage.trained("distill", EmbeddingDecoder), pictures(stage.trained_on, config.views)
     concepts = [cache.items[row]["concept"] for row in cache.where(split=stage.trained_on)]
+    if config.tell_apart:
+        training = training.with_twins(concepts)
     for made in asked_for(stage, concepts, training.embeddings[: len(concepts)], normalizer):
         more = training.with_recognised(made, len(concepts), config.recognised)
         print({"made of prompts": len(made), "recognised": len(more.shown) - len(training.shown)})
         training = more
     batches = Batches(training, before, config, steps, stage.device)
     if config.hard:
-        made_of = fingerprint(model, training.pixels[: len(concepts)], training.embeddings[: len(concepts)], seed)
-        errors = kept(
-            stage.folder / "errors.safetensors",
-            made_of,
-            lambda: {"errors": errors_of(model, batches, training, len(concepts), seed)},
-        )["errors"]
-        batches.pictures = training.favouring(errors, config.hard)
+        batches.pictures = training.favouring(kept_errors(stage.run, model, training, len(concepts)), config.hard)
     held_out = pictures("validation", 1)
     if config.compile_parts:
         compile_parts(decoder, autoencoder)
@@ -128,7 +125,7 @@ def train_finetune(stage: Stage[FinetuneConfig]) -> None:
 
     def validate(model: Any) -> dict[str, float]:
         embeddings, pixels = (part[:128].to(stage.device) for part in (held_out.embeddings, held_out.pixels))
-        noise = batches.noise(len(pixels), torch.Generator().manual_seed(0))
+        noise = model.noise(len(pixels), torch.Generator().manual_seed(0))
         made, wanted = model.make(embeddings, noise).clamp(-1, 1), pixels_to_float(pixels)
         figures = {"held_out_psnr": peak_signal_to_noise(made, wanted)}
         if features is not None:

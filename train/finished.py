@@ -12,15 +12,13 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from train.autoencoder import picture_losses
 from train.config import FinetuneConfig
 from train.decoder import FlowLoss
 from train.loop import Losses
 from train.perceptual import PerceptualFeatures
-from train.pictures import BATCH, Pictures
-from unclip_mm.data.cache import pixels_to_float
+from train.pictures import Pictures
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.errors import InputError
 from unclip_mm.sampling import sample_decoder
@@ -51,6 +49,10 @@ class FinetuneLoss(nn.Module):
         self.features, self.config, self.steps = features, config, steps
         self.scale = autoencoder.config.scaling_factor
 
+    def noise(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw (count, C, S, S), what pictures are made of."""
+        return noise_for(self.flow.decoder, count, generator)
+
     def make(self, embeddings: Tensor, noise: Tensor) -> Tensor:
         """Make the pictures (B, 3, P, P), not clamped, of embeddings (B, E) and noise (B, C, S, S)."""
         latents = sample_decoder(
@@ -65,15 +67,21 @@ class FinetuneLoss(nn.Module):
             made, pixels: (B, 3, P, P).
             corners: Of the windows that are compared of the last pictures, see :func:`look_at`.
         """
+        return self.distances(made, [pixels], corners)[0]
+
+    def distances(self, made: Tensor, others: Sequence[Tensor], corners: Sequence[Sequence[int]] = ()) -> list[Tensor]:
+        """Return the distances (B,) of pictures from each of some others; arguments as for :meth:`errors`."""
         if self.features is None:
-            return (made - pixels).abs().mean(dim=(1, 2, 3))
-        return self.features.errors(*(look_at(part, corners, self.config.perceptual_scale) for part in (made, pixels)))
+            return [(made - other).abs().mean(dim=(1, 2, 3)) for other in others]
+        seen, *compared = (look_at(part, corners, self.config.perceptual_scale) for part in (made, *others))
+        return self.features.distances(seen, compared)
 
     def forward(
         self,
         embeddings: Tensor,
         noise: Tensor,
         pixels: Tensor,
+        twins: Tensor,
         corners: Sequence[Sequence[int]],
         path: tuple[Tensor, ...],
     ) -> Losses:
@@ -83,13 +91,19 @@ class FinetuneLoss(nn.Module):
             embeddings: (B, E), standardised.
             noise: (B, C, S, S).
             pixels: (B, 3, P, P): the pictures that are to come of them.
+            twins: Like ``pixels``: what those are to be told from.
             corners: As for :meth:`errors`.
             path: Arguments of :class:`train.decoder.FlowLoss`.
         """
         made = self.make(embeddings, noise)
         losses = picture_losses(made, pixels, self.config.gradient_weight)
+        error, *more = self.distances(made, [pixels, twins] if self.config.tell_apart else [pixels], corners)
         if self.features is not None:
-            losses["perceptual_loss"] = self.config.perceptual_weight * self.errors(made, pixels, corners).mean()
+            losses["perceptual_loss"] = self.config.perceptual_weight * error.mean()
+        if more:
+            # As of a softmax over the picture and its twin: what both have in common drops out of the gradient.
+            nearer = F.softplus((error - more[0]) / self.config.tell_apart_within)
+            losses["twin_loss"] = self.config.tell_apart * nearer.mean()
         return {**losses, "path_loss": self.flow(*path)["velocity_loss"]}
 
 
@@ -116,6 +130,13 @@ def look_at(pictures: Tensor, corners: Sequence[Sequence[int]], scale: int) -> T
         for picture, (row, column) in zip(pictures[wholes:], corners, strict=True)
     ]
     return torch.cat([*seen, *(window[None] for window in windows)])
+
+
+def noise_for(decoder: EmbeddingDecoder, count: int, generator: torch.Generator) -> Tensor:
+    """Draw (count, C, S, S), what a decoder begins with, on its device."""
+    config = decoder.config
+    shape = (count, config.latent_channels, config.latent_size, config.latent_size)
+    return torch.randn(shape, generator=generator).to(decoder.device)
 
 
 class Batches:
@@ -148,26 +169,20 @@ class Batches:
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Any, ...]:
         """Return the arguments for so many rows."""
-        embeddings, pixels = self.pictures.draw(count, self.config.embedding_noise, generator)
+        embeddings, pixels, twins = self.pictures.draw(count, self.config.embedding_noise, generator)
         path = self._path(max(round(count * self.config.nothing), 1), generator)
         side, windows = pixels.shape[-1], round(count * self.config.closely)
         last = side - side // self.config.perceptual_scale
         corners = torch.randint(last + 1, (windows, 2), generator=generator).tolist()
-        rows = (embeddings, self.noise(count, generator), pixels)
+        rows = (embeddings, noise_for(self.before, count, generator), pixels, twins)
         return *(part.to(self.device) for part in rows), corners, path
-
-    def noise(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw (count, C, S, S), what the decoder begins with."""
-        config = self.before.config
-        shape = (count, config.latent_channels, config.latent_size, config.latent_size)
-        return torch.randn(shape, generator=generator).to(self.device)
 
     @torch.no_grad()
     def _path(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Let the decoder as it came lead noise to latents, asked for nothing."""
         embeddings = self.pictures.embeddings[:1].expand(count, -1).to(self.device)
         nothing = torch.ones(count, dtype=torch.bool, device=self.device)
-        noise, times = self.noise(count, generator), torch.rand(count, generator=generator).to(self.device)
+        noise, times = noise_for(self.before, count, generator), torch.rand(count, generator=generator).to(self.device)
         latents = noise
         for index in range(self.steps):
             now = torch.full((count,), 1 - index / self.steps, device=self.device)
@@ -180,15 +195,3 @@ def compile_parts(decoder: EmbeddingDecoder, autoencoder: AutoencoderDC) -> None
     autoencoder.decoder.compile()
     for block in decoder.transformer.transformer_blocks:
         block.compile()
-
-
-@torch.no_grad()
-def errors_of(model: FinetuneLoss, batches: Batches, pictures: Pictures, count: int, seed: int) -> Tensor:
-    """Return the errors (count,) of the first pictures, made of their own embeddings."""
-    generator, found = torch.Generator().manual_seed(seed), []
-    parts = zip(pictures.embeddings[:count].split(BATCH), pictures.pixels[:count].split(BATCH), strict=True)
-    for embeddings, pixels in tqdm(list(parts), desc="errors", unit="batch"):
-        with torch.autocast(batches.device.type, dtype=torch.bfloat16):
-            made = model.make(embeddings.to(batches.device), batches.noise(len(pixels), generator))
-            found.append(model.errors(made.clamp(-1, 1), pixels_to_float(pixels).to(batches.device)).float().cpu())
-    return torch.cat(found)

@@ -73,6 +73,10 @@ class PerceptualFeatures(nn.Module):
         return found
 
     def errors(self, made: Tensor, real: Tensor) -> Tensor:
+        """Return the distance (B,) of what was made from what is real; see :meth:`distances`."""
+        return self.distances(made, [real])[0]
+
+    def distances(self, made: Tensor, others: Sequence[Tensor]) -> list[Tensor]:
         """Mean over blocks and places of the squared difference of the features' directions, as in LPIPS.
 
         "The unreasonable effectiveness of deep features as a perceptual metric" (arXiv:1801.03924), without its learnt
@@ -80,23 +84,24 @@ class PerceptualFeatures(nn.Module):
 
         Args:
             made: (B, 3, H, W) in [-1, 1]; gradients flow to it.
-            real: Like ``made``.
+            others: Each like ``made``; no gradients flow to them.
 
         Returns:
-            (B,), in [0, 4].
+            For each of the others (B,), in [0, 4].
 
         Example:
             >>> features = PerceptualFeatures([[(torch.ones(4, 3, 3, 3), torch.ones(4))]])
-            >>> features.errors(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8))
-            tensor([0., 0.])
+            >>> features.distances(torch.zeros(2, 3, 8, 8), [torch.zeros(2, 3, 8, 8)])
+            [tensor([0., 0.])]
         """
-        with torch.no_grad():
-            wanted = self(real)
-        errors = [
-            (_direction(a) - _direction(b)).square().sum(dim=1).mean(dim=(1, 2))
-            for a, b in zip(self(made), wanted, strict=True)
-        ]
-        return torch.stack(errors).mean(dim=0)
+        seen = [_direction(part) for part in self(made)]
+        found = []
+        for other in others:
+            with torch.no_grad():
+                wanted = [_direction(part) for part in self(other)]
+            blocks = [(a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in zip(seen, wanted, strict=True)]
+            found.append(torch.stack(blocks).mean(dim=0))
+        return found
 
 
 def _direction(features: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,12 +26,14 @@ class Pictures:
         embeddings: (N, E), standardised.
         shown: int64 (N,): the picture that is to come of each embedding.
         chances: (N,): how often each embedding is drawn, up to a factor; None draws all alike.
+        twins: int64 (P,): the picture of another concept that each is most like; None where none is looked for.
     """
 
     pixels: Tensor
     embeddings: Tensor
     shown: Tensor
     chances: Tensor | None = None
+    twins: Tensor | None = None
 
     def with_recognised(self, made: Tensor, pictures: int, least_cosine: float) -> Pictures:
         """Add embeddings that something made of prompts; each is to become the picture that it comes nearest to.
@@ -68,15 +71,41 @@ class Pictures:
         of_rows = errors[self.shown % len(errors)]
         return replace(self, chances=share * of_rows / of_rows.sum() + (1 - share) / len(of_rows))
 
-    def draw(self, count: int, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return embeddings (B, E), with noise up to so many of their standard deviations, and pictures (B, 3, S, S)."""
+    def with_twins(self, concepts: Sequence[str]) -> Pictures:
+        """Find the picture of another concept that each of the first P / V, with these concepts, is most like.
+
+        By their embeddings. The versions of a picture count as their own twins, from which nothing can tell them.
+
+        Example:
+            >>> at = torch.nn.functional.normalize(torch.tensor([[3.0, 0.0], [3.0, 0.1], [3.0, 1.0], [0.0, 1.0]]), dim=-1)
+            >>> pictures = Pictures(torch.zeros(8, 3, 8, 8), at.repeat(2, 1), torch.arange(8))
+            >>> pictures.with_twins(["cat", "cat", "dog", "dog"]).twins
+            tensor([2, 2, 1, 1, 4, 5, 6, 7])
+        """
+        number = {concept: place for place, concept in enumerate(dict.fromkeys(concepts))}
+        numbers = torch.tensor([number[concept] for concept in concepts])
+        directions = F.normalize(self.embeddings[: len(concepts)], dim=-1)
+        twins = torch.arange(len(self.pixels))
+        for places in torch.arange(len(concepts)).split(BATCH):
+            same = numbers[places, None] == numbers
+            twins[places] = (directions[places] @ directions.mT).masked_fill(same, -torch.inf).argmax(dim=-1)
+        return replace(self, twins=twins)
+
+    def draw(self, count: int, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw embeddings, what they are to become, and what that is to be told from.
+
+        Returns:
+            Embeddings (B, E), with noise up to so many of their standard deviations, pictures (B, 3, S, S), and their
+            twins, which are the pictures themselves where none were looked for.
+        """
         chances = torch.ones(len(self.embeddings)) if self.chances is None else self.chances
         rows = torch.multinomial(chances, count, replacement=True, generator=generator)
         strength = noise * torch.rand(count, 1, generator=generator)
-        embeddings = self.embeddings[rows]
+        embeddings, shown = self.embeddings[rows], self.shown[rows]
         return (
             embeddings + strength * torch.randn(embeddings.shape, generator=generator),
-            pixels_to_float(self.pixels[self.shown[rows]]),
+            pixels_to_float(self.pixels[shown]),
+            pixels_to_float(self.pixels[shown if self.twins is None else self.twins[shown]]),
         )
 
 

@@ -1,12 +1,12 @@
 """Train the prior: ``python -m train.prior --recipe pictograms``.
 
 Diffusion over standardised image embeddings, conditioned on the mean of any subset of the modalities of the same
-concept. The network predicts the clean embedding.
+concept. The network predicts the clean embedding. Once a finished decoder is there (``train.finetune``), it may be trained
+on to answer with those pictures of a thing that the decoder makes well.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from train.conditions import Conditions
 from train.config import PriorConfig
+from train.fidelity import finished_errors
 from train.loop import Losses, Step, train
 from train.memorise import memorise
 from train.normalizer import load_or_fit_normalizer
+from train.preferred import PictureDraw, well_made
 from train.stage import Stage, run_stage
 from train.views import Views, encode_views
 from unclip_mm.diffusion import dropped
@@ -53,6 +55,15 @@ class Batches:
     """Draws image embeddings and, for each, the mean of some condition embeddings of the same concept.
 
     Every concept is as likely, however many pictures it has, and what the recipe recalls is recalled: as in use.
+
+    Args:
+        stage: Of the prior.
+        encoder: Of the run.
+        normalizer: Of the run.
+        split: Whose pictures are drawn.
+        views: Versions of each picture.
+        prefer: Let rows that no picture is shown with be answered by pictures that the decoder makes well, as far as the
+            run has a finished one.
     """
 
     def __init__(
@@ -62,13 +73,18 @@ class Batches:
         normalizer: EmbeddingNormalizer,
         split: str | Sequence[str],
         views: int,
+        prefer: bool = False,
     ):
         caches = stage.caches()
         self.config, self.normalizer, self.device = stage.config, normalizer, stage.device
         self.rows = caches["image"].where(split=split)
         self.concepts = [caches["image"].items[row]["concept"] for row in self.rows]
-        pictures = Counter(self.concepts)
-        self.shares = torch.tensor([1 / pictures[concept] for concept in self.concepts])
+        self.any_picture = self.preferred = PictureDraw(self.concepts)
+        if prefer and self.config.well_made:
+            names = [caches["image"].items[row]["row"] for row in self.rows]
+            errors = finished_errors(stage, encoder, normalizer, names)
+            if errors is not None:
+                self.preferred = PictureDraw(self.concepts, well_made(errors, self.config.well_made))
         self.views: Views = encode_views(caches["image"], self.rows, encoder, None, views, stage.config.loop.seed)
         memory = memorise(stage.recipe, stage.run, encoder, normalizer)
         self.conditions = Conditions(caches, encoder, normalizer, split, stage.config, memory, stage.recipe.recall)
@@ -76,11 +92,14 @@ class Batches:
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the arguments of :class:`SampleLoss`."""
-        chosen = torch.multinomial(self.shares, count, replacement=True, generator=generator)
+        asked = torch.randint(self.any_picture.count, (count,), generator=generator)
+        chosen = self.any_picture(asked, generator)
         embeddings, _ = self.views.draw(chosen, generator)
-        target = self.normalizer.normalize(embeddings)
         concepts = [self.concepts[i] for i in chosen.tolist()]
-        condition = self.conditions.draw(concepts, embeddings, self.config.condition_noise, generator)
+        noise = self.config.condition_noise
+        condition, shown = self.conditions.draw_with_shown(concepts, embeddings, noise, generator)
+        preferred, _ = self.views.draw(self.preferred(asked, generator), generator)
+        target = self.normalizer.normalize(torch.where(shown["image"][:, None], embeddings, preferred))
         known = ~dropped(count, self.config.drop_condition, generator)
         timesteps = torch.randint(self.schedule.config.num_train_timesteps, (count,), generator=generator)
         noisy = self.schedule.add_noise(target, torch.randn(target.shape, generator=generator), timesteps)
@@ -92,7 +111,7 @@ def train_prior(stage: Stage[PriorConfig]) -> None:
     config = stage.config
     encoder = stage.trained("encoder", MultimodalEncoder)
     normalizer = load_or_fit_normalizer(stage, encoder)
-    batches = Batches(stage, encoder, normalizer, stage.trained_on, config.views)
+    batches = Batches(stage, encoder, normalizer, stage.trained_on, config.views, prefer=True)
     held_out = Batches(stage, encoder, normalizer, "validation", 1)
     torch.manual_seed(config.loop.seed)
     sizes = {"aligned_dim": encoder.dim, "embedding_dim": encoder.image_embedding_dim}
