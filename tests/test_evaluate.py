@@ -256,7 +256,8 @@ def test_a_recording_of_several_concepts_may_become_any_of_them(world: Manifest)
     assert spoken is not None and spoken.alternatives == [frozenset({name}) for name in spoken.concepts]
     gallery = real_features(lambda files: features([Image.open(file) for file in files]), images(manifest))
     heard = score(make_images(make, prompts, {}, progress=False), features, gallery)
-    assert heard[PRIOR]["top1"] == 0.5 and heard[PRIOR]["any1"] == 1.0
+    assert heard[PRIOR]["top1"] == heard[PRIOR]["possible"] == 0.5 and heard[PRIOR]["any1"] == 1.0
+    assert spoken.possible == 1.0
     assert heard[OWN]["top1"] == heard[OWN]["any1"] == 1.0
 
 
