@@ -14,7 +14,7 @@ from train.command import one_line_errors
 from train.config import Recipe
 from train.memorise import memorise, vocabulary
 from train.prior import prior_scheduler
-from train.stage import Part, default_run, final_decoder, find_recipe
+from train.stage import Part, default_run, final_decoder, final_prior, find_recipe
 from unclip_mm.checkpoints import VOCABULARY
 from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.decoder import EmbeddingDecoder
@@ -39,7 +39,7 @@ def assemble(recipe: str, run: Path) -> UnCLIPMultimodalPipeline:
     for folder in (export / "processor", autoencoder, export / "encoder", export / "normalizer", decoder):
         if not folder.is_dir():
             raise CheckpointError(f"{folder}: not there yet; run train.{made_by.get(folder.name, folder.name)} first")
-    prior = _if_exported(MultimodalPrior, export / "prior")
+    prior = _if_exported(MultimodalPrior, final_prior(run))
     encoder = MultimodalEncoder.from_pretrained(export / "encoder").eval()
     normalizer = EmbeddingNormalizer.from_pretrained(export / "normalizer")
     defaults: dict[str, Any] = {**chosen.prior_sampling, **sampling}

@@ -254,11 +254,17 @@ class PriorConfig:
     """Probability of training without any condition (for guidance)."""
     keep_modality: float = 0.5
     """Probability with which, in the two fifths of the cases that show several, each further modality is shown."""
-    well_made: float = 0.0
-    """How much rather prompts are answered with pictures that the finished decoder makes well, once there is one: of two
-    that lie a standard deviation of all errors apart the worse comes ``exp(well_made)`` times more rarely. 0: all alike."""
     condition_noise: float = 1.5
     """Largest length of the noise added to the condition (of length 1): new voices and drawings lie that far off."""
+
+
+@dataclass(frozen=True)
+class PreferConfig(PriorConfig):
+    """The prior, trained on to answer with pictures that the finished decoder makes well; its sizes are the prior's."""
+
+    well_made: float = 2.0
+    """How much rather: of two pictures of a thing whose errors lie a standard deviation of all errors apart, the worse
+    answers ``exp(well_made)`` times more rarely. At 0 all answer alike."""
 
 
 @dataclass(frozen=True)
@@ -294,6 +300,7 @@ class Recipe:
     renderer: RendererConfig
     finetune: FinetuneConfig
     smooth: SmoothConfig = field(default_factory=SmoothConfig)
+    prefer: PreferConfig = field(default_factory=PreferConfig)
     upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)
     """Trained only where there are pictures of twice the size."""
     prior_sampling: dict[str, float] = field(default_factory=dict)

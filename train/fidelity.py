@@ -1,4 +1,7 @@
-"""How well a run's decoder makes its training pictures: the bad ones are trained on more often, and asked for less."""
+"""How well a run's decoder makes its training pictures.
+
+``train.finetune`` trains on those that it makes badly more often, and ``train.prefer`` asks rather for the others.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from train.stage import Stage, load_part
 from unclip_mm.data.cache import pixels_to_float
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.encoder import MultimodalEncoder
-from unclip_mm.errors import InputError
+from unclip_mm.errors import CheckpointError, InputError
 from unclip_mm.normalizer import EmbeddingNormalizer
 
 SEED = 0
@@ -47,8 +50,8 @@ def kept_errors(run: Path, model: FinetuneLoss, pictures: Pictures, count: int) 
 
 def finished_errors(
     stage: Stage[Any], encoder: MultimodalEncoder, normalizer: EmbeddingNormalizer, rows: list[str]
-) -> Tensor | None:
-    """Return how badly what ``train.finetune`` exported makes some pictures (N,), or None where it exported nothing.
+) -> Tensor:
+    """Return how badly what ``train.finetune`` exported makes some pictures (N,).
 
     Args:
         stage: Any of the run.
@@ -57,11 +60,12 @@ def finished_errors(
         rows: Names of N pictures that the stage trains on.
 
     Raises:
+        CheckpointError: It exported nothing yet.
         InputError: A picture is not among those that ``train.embed`` cached in full size.
     """
     folder, config, cache = stage.exported("finetune"), stage.recipe.finetune, stage.caches(PICTURES)[PICTURES]
     if not folder.is_dir():
-        return None
+        raise CheckpointError(f"{folder}: not there yet; run train.finetune first")
     cached = cache.where(split=stage.trained_on)
     places = {cache.items[row]["row"]: place for place, row in enumerate(cached)}
     lacking = [row for row in rows if row not in places]

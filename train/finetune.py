@@ -34,7 +34,7 @@ from train.normalizer import load_or_fit_normalizer
 from train.perceptual import PerceptualFeatures
 from train.pictures import Pictures, embed_pictures
 from train.renderer import versions_of
-from train.stage import Stage, load_part, run_stage
+from train.stage import Stage, final_prior, load_part, run_stage
 from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.data.cache import pixels_to_float
 from unclip_mm.decoder import EmbeddingDecoder
@@ -72,8 +72,8 @@ def asked_for(
         return torch.cat([once() for _ in range(times)])
 
     made = []
-    if config.imagined and stage.exported("prior").is_dir():
-        prior = stage.trained("prior", MultimodalPrior)
+    if config.imagined and final_prior(stage.run).is_dir():
+        prior = load_part(final_prior(stage.run), MultimodalPrior).to(stage.device).eval()
         made.append(imagine(prior, asked(config.imagined), recipe.prior_sampling, seed))
     if config.completed and stage.exported("complete").is_dir():
         completion = stage.trained("complete", EmbeddingCompletion)

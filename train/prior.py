@@ -1,8 +1,7 @@
 """Train the prior: ``python -m train.prior --recipe pictograms``.
 
 Diffusion over standardised image embeddings, conditioned on the mean of any subset of the modalities of the same
-concept. The network predicts the clean embedding. Once a finished decoder is there (``train.finetune``), it may be trained
-on to answer with those pictures of a thing that the decoder makes well.
+concept. The network predicts the clean embedding.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ from torch import Tensor, nn
 
 from train.conditions import Conditions
 from train.config import PriorConfig
-from train.fidelity import finished_errors
 from train.loop import Losses, Step, train
 from train.memorise import memorise
 from train.normalizer import load_or_fit_normalizer
-from train.preferred import PictureDraw, well_made
+from train.preferred import PictureDraw
 from train.stage import Stage, run_stage
 from train.views import Views, encode_views
 from unclip_mm.diffusion import dropped
@@ -62,8 +60,8 @@ class Batches:
         normalizer: Of the run.
         split: Whose pictures are drawn.
         views: Versions of each picture.
-        prefer: Let rows that no picture is shown with be answered by pictures that the decoder makes well, as far as the
-            run has a finished one.
+        weights: (N,), of the pictures: where no picture is shown, those of a concept answer in this proportion; None lets
+            all of them answer alike.
     """
 
     def __init__(
@@ -73,18 +71,13 @@ class Batches:
         normalizer: EmbeddingNormalizer,
         split: str | Sequence[str],
         views: int,
-        prefer: bool = False,
+        weights: Tensor | None = None,
     ):
         caches = stage.caches()
         self.config, self.normalizer, self.device = stage.config, normalizer, stage.device
         self.rows = caches["image"].where(split=split)
         self.concepts = [caches["image"].items[row]["concept"] for row in self.rows]
-        self.any_picture = self.preferred = PictureDraw(self.concepts)
-        if prefer and self.config.well_made:
-            names = [caches["image"].items[row]["row"] for row in self.rows]
-            errors = finished_errors(stage, encoder, normalizer, names)
-            if errors is not None:
-                self.preferred = PictureDraw(self.concepts, well_made(errors, self.config.well_made))
+        self.any_picture, self.preferred = PictureDraw(self.concepts), PictureDraw(self.concepts, weights)
         self.views: Views = encode_views(caches["image"], self.rows, encoder, None, views, stage.config.loop.seed)
         memory = memorise(stage.recipe, stage.run, encoder, normalizer)
         self.conditions = Conditions(caches, encoder, normalizer, split, stage.config, memory, stage.recipe.recall)
@@ -106,12 +99,12 @@ class Batches:
         return tuple(part.to(self.device) for part in (noisy, timesteps, condition, known, target))
 
 
-def train_prior(stage: Stage[PriorConfig]) -> None:
-    """Train and export to ``RUN/export/prior``."""
-    config = stage.config
+def train_prior(stage: Stage[Any], weights: Tensor | None = None) -> None:
+    """Train and export to ``RUN/export/<stage>``; ``weights`` are those of :class:`Batches`."""
+    config: PriorConfig = stage.config
     encoder = stage.trained("encoder", MultimodalEncoder)
     normalizer = load_or_fit_normalizer(stage, encoder)
-    batches = Batches(stage, encoder, normalizer, stage.trained_on, config.views, prefer=True)
+    batches = Batches(stage, encoder, normalizer, stage.trained_on, config.views, weights)
     held_out = Batches(stage, encoder, normalizer, "validation", 1)
     torch.manual_seed(config.loop.seed)
     sizes = {"aligned_dim": encoder.dim, "embedding_dim": encoder.image_embedding_dim}
@@ -125,7 +118,7 @@ def train_prior(stage: Stage[PriorConfig]) -> None:
         losses = model(*held_out.draw(512, torch.Generator().manual_seed(0)))
         return {f"held_out_{name.removesuffix('_loss')}": float(value.detach()) for name, value in losses.items()}
 
-    trained = train(config.loop, model, loss, stage.folder, validate=validate, description="prior")
+    trained = train(config.loop, model, loss, stage.folder, validate=validate, description=stage.name)
     trained.prior.save_pretrained(stage.export)
     print({"exported": str(stage.export), **validate(trained)})
 

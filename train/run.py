@@ -18,7 +18,7 @@ from train.stage import default_run, find_recipe
 from unclip_mm.data.synthetic import make_synthetic_world
 from unclip_mm.errors import InputError
 
-STAGES = ("autoencoder", "encoder", "prior", "complete", "decoder", "distill", "renderer", "finetune")
+STAGES = ("autoencoder", "encoder", "prior", "complete", "decoder", "distill", "renderer", "finetune", "prefer")
 
 
 def prepare_data(kind: str, data: Path, run: Path) -> Path:

@@ -30,7 +30,7 @@ class Stage(Generic[Config]):
 
     Attributes:
         name: What it trains: ``autoencoder``, ``encoder``, ``prior``, ``complete``, ``decoder``, ``distill``,
-            ``renderer``, ``finetune`` or ``upsampler``.
+            ``renderer``, ``finetune``, ``prefer`` or ``upsampler``.
         recipe: The recipe as written.
         config: This stage's part of it, with what the command line changed.
         run: The folder of the run: every stage has a subfolder, and exports to ``run/export/<stage>``.
@@ -151,6 +151,12 @@ def final_decoder(recipe: Recipe, run: Path) -> tuple[Path, dict[str, float]]:
         return run / "export" / "distill", {"num_inference_steps": config.steps, "guidance_scale": 1.0}
     sampling = {"num_inference_steps": config.teacher_steps, "guidance_scale": config.guidance_scale}
     return run / "export" / "decoder", sampling
+
+
+def final_prior(run: Path) -> Path:
+    """Return the folder of the prior of a run that was trained last; it need not be there."""
+    preferred = run / "export" / "prefer"
+    return preferred if preferred.is_dir() else run / "export" / "prior"
 
 
 def parse_stage(name: str, description: str | None, arguments: list[str]) -> Stage[Any]:

@@ -1,4 +1,4 @@
-"""The bundled model: pictograms of everyday things at 128 px, trained on two CPU cores in about sixteen hours."""
+"""The bundled model: pictograms of everyday things at 128 px, trained on two CPU cores in about eighteen hours."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from train.config import (
     EncoderConfig,
     FinetuneConfig,
     LoopConfig,
+    PreferConfig,
     PriorConfig,
     Recipe,
     RendererConfig,
@@ -46,6 +47,18 @@ _ENCODER_LOOP = LoopConfig(
     ema_decay=0.99,
     mixed_precision="bf16",
     validate_every=250,
+)
+
+_PRIOR_LOOP = LoopConfig(
+    steps=20000,
+    batch_size=1024,
+    learning_rate=1.5e-3,
+    warmup_steps=100,
+    decay_fraction=0.7,
+    weight_decay=0.02,
+    ema_decay=0.999,
+    mixed_precision="bf16",
+    validate_every=1000,
 )
 
 _PIXEL_LOOP = LoopConfig(
@@ -108,22 +121,14 @@ PICTOGRAMS = Recipe(
         views=4,
     ),
     prior=PriorConfig(
-        loop=LoopConfig(
-            steps=20000,
-            batch_size=1024,
-            learning_rate=1.5e-3,
-            warmup_steps=100,
-            decay_fraction=0.7,
-            weight_decay=0.02,
-            ema_decay=0.999,
-            mixed_precision="bf16",
-            validate_every=1000,
-        ),
+        loop=_PRIOR_LOOP,
         width=512,
         hidden=1536,
-        well_made=2.0,
         condition_noise=0.5,
         everything=True,
+    ),
+    prefer=PreferConfig(
+        loop=replace(_PRIOR_LOOP, steps=5000, learning_rate=1e-3), condition_noise=0.5, everything=True
     ),
     complete=CompletionConfig(
         loop=LoopConfig(
@@ -159,7 +164,7 @@ PICTOGRAMS = Recipe(
     finetune=FinetuneConfig(
         loop=replace(
             _PIXEL_LOOP,
-            steps=28000,
+            steps=33000,
             batch_size=20,
             learning_rate=4e-4,
             decay_fraction=1.0,

@@ -58,6 +58,7 @@ PICTOGRAMS_GPU = replace(
     upsampler=replace(_SMALL.upsampler, loop=gpu_loop(_SMALL.upsampler.loop, 6000, 128, 0.999, 2)),
     complete=replace(_SMALL.complete, loop=gpu_loop(_SMALL.complete.loop, 10000, 1024, 0.999, 1)),
     prior=replace(
-        _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 20000, 1024, 0.999, 4), width=768, hidden=1536, layers=6
+        _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 20000, 1024, 0.999, 3), width=768, hidden=1536, layers=6
     ),
+    prefer=replace(_SMALL.prefer, loop=gpu_loop(_SMALL.prefer.loop, 5000, 1024, 0.999, 1)),
 )

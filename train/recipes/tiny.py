@@ -10,6 +10,7 @@ from train.config import (
     EncoderConfig,
     FinetuneConfig,
     LoopConfig,
+    PreferConfig,
     PriorConfig,
     Recipe,
     RendererConfig,
@@ -99,6 +100,17 @@ TINY = Recipe(
         width=64,
         hidden=128,
         layers=2,
+    ),
+    prefer=PreferConfig(
+        loop=LoopConfig(
+            steps=100,
+            batch_size=64,
+            learning_rate=1e-3,
+            warmup_steps=20,
+            decay_fraction=0.7,
+            ema_decay=0.98,
+            validate_every=100,
+        ),
     ),
     complete=CompletionConfig(
         loop=LoopConfig(
