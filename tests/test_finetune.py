@@ -78,6 +78,8 @@ def test_paths_are_those_of_the_decoder_as_it_came(pipe: UnCLIPMultimodalPipelin
         Batches(pictures, pipe.decoder, FinetuneConfig(nothing=1.2), 2, torch.device("cpu"))
     with pytest.raises(InputError, match=r"--hard: -0.1 is not allowed; give a number from 0 to 1"):
         Batches(pictures, pipe.decoder, FinetuneConfig(hard=-0.1), 2, torch.device("cpu"))
+    with pytest.raises(InputError, match=r"--tell-apart-within: 0.0 is not allowed; give a number above 0"):
+        Batches(pictures, pipe.decoder, FinetuneConfig(tell_apart_within=0.0), 2, torch.device("cpu"))
     latents, noise, times, embeddings, without_condition = path
     assert len(latents) == 4 and bool(without_condition.all())
     assert bool(((times > 0) & (times < 1)).all())

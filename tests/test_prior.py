@@ -83,9 +83,9 @@ def test_the_condition_is_the_mean_of_what_is_there_where_images_lie() -> None:
         normalizer.condition(both, {"audio": 1.0})
 
 
-def test_pictures_are_drawn_by_their_weight_within_their_concept() -> None:
+def test_pictures_are_drawn_by_their_chance_within_their_concept() -> None:
     concepts = ["cat", "dog", "cat", "cat", "dog"]
-    draw = PictureDraw(concepts, torch.tensor([1.0, 2.0, 3.0, 0.0, 2.0]))
+    draw = PictureDraw(concepts, torch.tensor([1.0, 2.0, 3.0, 1e-30, 2.0]).log() - 800)
     assert draw.count == 2 and draw.numbers.tolist() == [0, 1, 0, 0, 1]
     cats = draw(torch.zeros(4000, dtype=torch.int64), torch.Generator().manual_seed(0)).bincount(minlength=5)
     assert cats[[1, 3, 4]].sum() == 0 and 900 < cats[0] < 1100
@@ -97,8 +97,8 @@ def test_pictures_are_drawn_by_their_weight_within_their_concept() -> None:
 
 def test_many_concepts_keep_to_their_own_pictures() -> None:
     numbers = torch.arange(3000).repeat_interleave(3)
-    weights = torch.rand(9000, generator=torch.Generator().manual_seed(0)) ** 40  # most next to nothing
-    draw = PictureDraw([str(number) for number in numbers.tolist()], weights)
+    logits = -200 * torch.rand(9000, generator=torch.Generator().manual_seed(0))  # most next to nothing
+    draw = PictureDraw([str(number) for number in numbers.tolist()], logits)
     for seed in range(3):
         asked = torch.randint(3000, (5000,), generator=torch.Generator().manual_seed(seed))
         assert torch.equal(numbers[draw(asked, torch.Generator().manual_seed(seed))], asked)
@@ -106,7 +106,8 @@ def test_many_concepts_keep_to_their_own_pictures() -> None:
 
 def test_what_is_made_well_is_preferred() -> None:
     errors = torch.tensor([0.1, 0.3, 0.2, 0.2])
-    weights = well_made(errors, 1.5)
-    assert weights[0] == 1 and weights[2] == weights[3]
-    assert torch.allclose(weights[1] / weights[2], (-1.5 * 0.1 / errors.std()).exp())
-    assert torch.equal(well_made(torch.full((3,), 0.2), 4.0), torch.ones(3))
+    logits = well_made(errors, 1.5)
+    assert logits.argmax() == 0 and logits[2] == logits[3]
+    torch.testing.assert_close(logits[1] - logits[2], -1.5 * 0.1 / errors.std())
+    same = well_made(torch.full((3,), 0.2), 4.0)
+    assert bool(same.isfinite().all()) and bool((same == same[0]).all())

@@ -164,6 +164,8 @@ class Batches:
         for name in ("nothing", "hard", "closely"):
             if not 0 <= getattr(config, name) <= 1:
                 raise InputError(f"--{name}: {getattr(config, name)} is not allowed; give a number from 0 to 1")
+        if not config.tell_apart_within > 0:
+            raise InputError(f"--tell-apart-within: {config.tell_apart_within} is not allowed; give a number above 0")
         self.pictures, self.config, self.steps, self.device = pictures, config, steps, device
         self.before = before.eval().requires_grad_(False)
 

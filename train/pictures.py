@@ -68,7 +68,7 @@ class Pictures:
             >>> pictures.favouring(torch.tensor([3.0, 1.0]), 0.6).chances
             tensor([0.4933, 0.2533, 0.2533])
         """
-        of_rows = errors[self.shown % len(errors)]
+        of_rows = errors[self.shown % len(errors)] + 1e-12  # no picture has a chance of nothing
         return replace(self, chances=share * of_rows / of_rows.sum() + (1 - share) / len(of_rows))
 
     def with_twins(self, concepts: Sequence[str]) -> Pictures:

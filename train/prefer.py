@@ -2,9 +2,9 @@
 
 Of the pictures of a thing some are simple and some are intricate, and the finished decoder makes the ones well and the
 others badly. A prompt that shows no picture leaves open which is meant. So the prior, once the decoder is finished
-(``train.finetune``), is trained on for a while to answer it rather with the former. What is asked with a picture, or with a
-drawing that is looked up among pictures, is answered as before. ``train.assemble`` takes this prior if it is there, and
-``train.finetune --start`` trains on what it imagines.
+(``train.finetune``), is trained on for a while to answer it rather with the former. What is asked with a picture is
+answered as before. ``train.assemble`` takes this prior if it is there, and ``train.finetune --start`` trains on what it
+imagines.
 """
 
 from __future__ import annotations

@@ -9,30 +9,33 @@ from torch import Tensor
 
 
 class PictureDraw:
-    """Draws one picture of each of some concepts, in proportion to weights.
+    """Draws one picture of each of some concepts.
 
     Args:
         concepts: Of the N pictures.
-        weights: (N,), 0 or more, of which every concept needs one above; None draws all pictures of a concept alike.
+        logits: (N,), finite: within a concept the chances are their softmax; None draws all its pictures alike.
 
     Attributes:
+        count: How many concepts there are.
         numbers: int64 (N,): the number of each picture's concept, from 0 to ``count`` - 1.
 
     Example:
-        >>> draw = PictureDraw(["cat", "dog", "cat"], torch.tensor([0.0, 1.0, 5.0]))
+        >>> draw = PictureDraw(["cat", "dog", "cat"], torch.tensor([-90.0, 1.0, 5.0]))
         >>> draw(draw.numbers, torch.Generator().manual_seed(0)).tolist()
         [2, 1, 2]
     """
 
-    def __init__(self, concepts: Sequence[str], weights: Tensor | None = None):
+    def __init__(self, concepts: Sequence[str], logits: Tensor | None = None):
         number = {concept: place for place, concept in enumerate(dict.fromkeys(concepts))}
-        self.count = len(number)
-        self.numbers = torch.tensor([number[concept] for concept in concepts])
-        weights = torch.ones(len(concepts)) if weights is None else weights
-        totals = torch.zeros(self.count, dtype=torch.float64).index_add(0, self.numbers, weights.double())
+        self.count, self.numbers = len(number), torch.tensor([number[concept] for concept in concepts])
+        logits = (torch.zeros(len(concepts)) if logits is None else logits).double()
+        highest = torch.full((self.count,), -torch.inf, dtype=torch.float64)
+        highest = highest.scatter_reduce(0, self.numbers, logits, "amax")
+        weights = (logits - highest[self.numbers]).exp()
+        totals = torch.zeros(self.count, dtype=torch.float64).index_add(0, self.numbers, weights)
         self.order = self.numbers.argsort(stable=True)
         # The shares of each concept add up to 1, so those of the concept with number c end at c + 1.
-        self.ends = (weights.double() / totals[self.numbers])[self.order].cumsum(dim=0)
+        self.ends = (weights / totals[self.numbers])[self.order].cumsum(dim=0)
         self.last = self.numbers.bincount().cumsum(dim=0) - 1
 
     def __call__(self, numbers: Tensor, generator: torch.Generator) -> Tensor:
@@ -42,13 +45,13 @@ class PictureDraw:
 
 
 def well_made(errors: Tensor, strength: float) -> Tensor:
-    """Return weights (N,), in (0, 1], of pictures with errors (N,): ``exp(-strength (e - min e) / std e)``.
+    """Return logits (N,) of pictures with errors (N,): ``-strength e / std e``.
 
-    Of two pictures of a concept of which one is made worse by a standard deviation of all errors, it is drawn
+    Of two pictures of a concept of which one is made worse by a standard deviation of all errors, that one is drawn
     ``exp(strength)`` times more rarely.
 
     Example:
-        >>> [round(weight, 3) for weight in well_made(torch.tensor([1.0, 2.0, 3.0]), 2.0).tolist()]
-        [1.0, 0.135, 0.018]
+        >>> well_made(torch.tensor([1.0, 2.0, 3.0]), 2.0).tolist()
+        [-2.0, -4.0, -6.0]
     """
-    return (-strength * (errors - errors.min()) / errors.std().clamp(min=1e-12)).exp()
+    return -strength * errors / errors.std().clamp(min=1e-12)

@@ -60,8 +60,8 @@ class Batches:
         normalizer: Of the run.
         split: Whose pictures are drawn.
         views: Versions of each picture.
-        weights: (N,), of the pictures: where no picture is shown, those of a concept answer in this proportion; None lets
-            all of them answer alike.
+        logits: (N,), of the pictures: where no picture is shown, those of a concept answer with the chances of their
+            softmax; None lets all of them answer alike.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Batches:
         normalizer: EmbeddingNormalizer,
         split: str | Sequence[str],
         views: int,
-        weights: Tensor | None = None,
+        logits: Tensor | None = None,
     ):
         caches = stage.caches()
         self.config, self.normalizer, self.device = stage.config, normalizer, stage.device
         self.rows = caches["image"].where(split=split)
         self.concepts = [caches["image"].items[row]["concept"] for row in self.rows]
-        self.any_picture, self.preferred = PictureDraw(self.concepts), PictureDraw(self.concepts, weights)
+        self.any_picture, self.preferred = PictureDraw(self.concepts), PictureDraw(self.concepts, logits)
         self.views: Views = encode_views(caches["image"], self.rows, encoder, None, views, stage.config.loop.seed)
         memory = memorise(stage.recipe, stage.run, encoder, normalizer)
         self.conditions = Conditions(caches, encoder, normalizer, split, stage.config, memory, stage.recipe.recall)
@@ -99,12 +99,12 @@ class Batches:
         return tuple(part.to(self.device) for part in (noisy, timesteps, condition, known, target))
 
 
-def train_prior(stage: Stage[Any], weights: Tensor | None = None) -> None:
-    """Train and export to ``RUN/export/<stage>``; ``weights`` are those of :class:`Batches`."""
+def train_prior(stage: Stage[Any], logits: Tensor | None = None) -> None:
+    """Train and export to ``RUN/export/<stage>``; ``logits`` are those of :class:`Batches`."""
     config: PriorConfig = stage.config
     encoder = stage.trained("encoder", MultimodalEncoder)
     normalizer = load_or_fit_normalizer(stage, encoder)
-    batches = Batches(stage, encoder, normalizer, stage.trained_on, config.views, weights)
+    batches = Batches(stage, encoder, normalizer, stage.trained_on, config.views, logits)
     held_out = Batches(stage, encoder, normalizer, "validation", 1)
     torch.manual_seed(config.loop.seed)
     sizes = {"aligned_dim": encoder.dim, "embedding_dim": encoder.image_embedding_dim}
