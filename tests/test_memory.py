@@ -153,13 +153,15 @@ def test_training_asks_with_what_is_recalled_as_well(pipe: UnCLIPMultimodalPipel
     items = [{"concept": str(number), "split": "train"} for number in range(6)]
     pixels = torch.randint(0, 256, (6, 1, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     caches = {"image": ModalityCache({}, items), "sketch": ModalityCache({"pixels": pixels}, items)}
-    memory = EmbeddingMemory.of({"image": unit(20, 8)[:, : pipe.encoder.dim]})
+    memory = EmbeddingMemory.of({name: unit(20, 8)[:, : pipe.encoder.dim] for name in ("text", "image")})
     given = (caches, pipe.encoder, pipe.normalizer, "train", TINY.prior)
     plain = Conditions(*given).vectors["sketch"].float()
-    recalled = Conditions(*given, memory, {"sketch": ("image", 0.05)}).vectors["sketch"].float()
-    torch.testing.assert_close(recalled, memory.recall(plain, "image", 0.05), atol=2e-2, rtol=0)
+    recalled = Conditions(*given, memory, {"sketch": ("text", 0.05)}).vectors["sketch"].float()
+    torch.testing.assert_close(recalled, memory.recall(plain, "text", 0.05), atol=2e-2, rtol=0)
     assert not torch.allclose(recalled, plain, atol=0.1)
     assert torch.equal(Conditions(*given, memory, {}).vectors["sketch"].float(), plain)
+    pictured = Conditions(*given, memory, {"sketch": ("image", 0.05)})  # then it is asked with as a picture
+    assert pictured.modalities == ("image",) and not pictured.vectors
 
 
 def test_what_is_led_away_from_is_taken_as_it_is(pipe: UnCLIPMultimodalPipeline) -> None:

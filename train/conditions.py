@@ -19,6 +19,10 @@ from unclip_mm.normalizer import EmbeddingNormalizer
 class Conditions:
     """Draws conditions for pictures.
 
+    A drawing that is looked up among the pictures is asked with as the picture that it was taken to, which is to come of
+    that: such modalities are not drawn, as pictures are. (With any picture of the concept as the answer a prior would
+    learn that a picture's own vector may mean another one.)
+
     Args:
         caches: Modality -> its items; images need none but their place here: their embeddings come with each draw.
         encoder: Embeds the others, once.
@@ -40,8 +44,9 @@ class Conditions:
         recall: Recall | None = None,
     ):
         self.config, self.dim = config, encoder.dim
-        self.modalities = tuple(name for name in encoder.modalities if name in caches)
-        others = {name: cache for name, cache in caches.items() if name != "image"}
+        pictured = {name for name, (among, _) in (recall or {}).items() if memory is not None and among == "image"}
+        self.modalities = tuple(name for name in encoder.modalities if name in caches and name not in pictured)
+        others = {name: cache for name, cache in caches.items() if name in self.modalities and name != "image"}
         self.pools = ConceptPools(others, split)
         self.positions = {name: {row: i for i, row in enumerate(c.where(split=split))} for name, c in others.items()}
         self.vectors = {}
