@@ -103,7 +103,7 @@ def test_bad_vectors(source: Any, message: str) -> None:
 
 def test_bad_vector_files(tmp_path: Path) -> None:
     objects, noise, many = tmp_path / "objects.npy", tmp_path / "noise.npy", tmp_path / "many.safetensors"
-    np.save(objects, np.array([{"a": 1}]), allow_pickle=True)
+    np.save(objects, np.array([{"a": 1}]), allow_pickle=True)  # what must be refused unread
     noise.write_bytes(bytes(range(256)))
     save_file({"a": torch.ones(2), "b": torch.ones(2)}, many)
     (tmp_path / "noise.safetensors").write_bytes(bytes(range(256)))

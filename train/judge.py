@@ -248,7 +248,7 @@ def _pixels(image: Image.Image) -> Tensor:
 def _published_weights(file: Path) -> dict[str, Tensor]:
     """The weights without the classifier, under the names used here; read without running any pickled code."""
     try:
-        published = torch.load(file, map_location="cpu", weights_only=True)
+        published = torch.load(file, map_location="cpu", weights_only=True)  # published in no other form
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{file}: not readable as weights ({type(error).__name__})") from error
     names = {name: ".".join(part.lstrip("_") for part in name.split(".")) for name in published}

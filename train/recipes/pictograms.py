@@ -131,15 +131,13 @@ PICTOGRAMS = Recipe(
         loop=replace(_PRIOR_LOOP, steps=5000, learning_rate=1e-3), condition_noise=0.5, everything=True
     ),
     complete=CompletionConfig(
-        loop=LoopConfig(
+        loop=replace(
+            _PRIOR_LOOP,
             steps=10000,
-            batch_size=1024,
             learning_rate=1e-3,
-            warmup_steps=100,
             decay_fraction=0.9,
             weight_decay=0.01,
             ema_decay=0.995,
-            mixed_precision="bf16",
             validate_every=500,
         ),
         width=1024,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from train.config import (
     AutoencoderConfig,
     CompletionConfig,
@@ -16,6 +18,16 @@ from train.config import (
     RendererConfig,
 )
 from train.recipes.pictograms import vit
+
+_PRIOR_LOOP = LoopConfig(
+    steps=400,
+    batch_size=64,
+    learning_rate=2e-3,
+    warmup_steps=20,
+    decay_fraction=0.7,
+    ema_decay=0.98,
+    validate_every=400,
+)
 
 TINY = Recipe(
     name="tiny",
@@ -88,42 +100,13 @@ TINY = Recipe(
         layout_channels=8,
     ),
     prior=PriorConfig(
-        loop=LoopConfig(
-            steps=400,
-            batch_size=64,
-            learning_rate=2e-3,
-            warmup_steps=20,
-            decay_fraction=0.7,
-            ema_decay=0.98,
-            validate_every=400,
-        ),
+        loop=_PRIOR_LOOP,
         width=64,
         hidden=128,
         layers=2,
     ),
-    prefer=PreferConfig(
-        loop=LoopConfig(
-            steps=100,
-            batch_size=64,
-            learning_rate=1e-3,
-            warmup_steps=20,
-            decay_fraction=0.7,
-            ema_decay=0.98,
-            validate_every=100,
-        ),
-    ),
-    complete=CompletionConfig(
-        loop=LoopConfig(
-            steps=300,
-            batch_size=64,
-            learning_rate=2e-3,
-            warmup_steps=20,
-            decay_fraction=0.7,
-            ema_decay=0.98,
-            validate_every=300,
-        ),
-        width=64,
-    ),
+    prefer=PreferConfig(loop=replace(_PRIOR_LOOP, steps=100, learning_rate=1e-3, validate_every=100)),
+    complete=CompletionConfig(loop=replace(_PRIOR_LOOP, steps=300, validate_every=300), width=64),
     distill=DistillConfig(
         loop=LoopConfig(
             steps=150,
