@@ -48,6 +48,8 @@ class LoopConfig:
     """Steps between evaluations on the held-out rows."""
     max_minutes: float | None = None
     """Stop (with a checkpoint) after so many minutes; run the same command again to go on."""
+    fit_minutes: float | None = None
+    """Take only as many of the steps as fit into so many minutes, as the first ones show (:mod:`train.budget`)."""
 
 
 @dataclass(frozen=True)

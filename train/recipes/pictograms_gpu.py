@@ -1,6 +1,7 @@
 """The bundled model's recipe for one datacentre GPU: the same parts, larger and longer, within 25 minutes.
 
-Written for a GPU and not yet run on one. From cached features one command trains everything:
+Every stage takes as many steps as fit into its minutes (:mod:`train.budget`), 18 in all; loading, caching and compiling
+come on top. Written for a GPU and not yet run on one. From cached features one command trains everything:
 ``python -m train.run --recipe pictograms-gpu --run runs/gpu`` (copy runs/pictograms/cache to runs/gpu/cache to skip it).
 """
 
@@ -12,18 +13,20 @@ from train.config import LoopConfig
 from train.recipes.pictograms import PICTOGRAMS, vit
 
 
-def gpu_loop(loop: LoopConfig, steps: int, batch_size: int, ema_decay: float, max_minutes: float) -> LoopConfig:
-    """Return a loop of the small recipe, stretched: more steps on larger batches, in bfloat16, compiled."""
+def gpu_loop(
+    loop: LoopConfig, minutes: float, batch_size: int, ema_decay: float = 0.999, steps: int = 20000
+) -> LoopConfig:
+    """Return a loop of the small recipe, stretched: larger batches, in bfloat16, compiled, for so many minutes."""
     return replace(
         loop,
         steps=steps,
+        fit_minutes=minutes,
         batch_size=batch_size,
         warmup_steps=200,
         learning_rate=6e-4,
         ema_decay=ema_decay,
         compile=True,
         validate_every=1000,
-        max_minutes=max_minutes,
     )
 
 
@@ -32,10 +35,12 @@ _SMALL = PICTOGRAMS
 PICTOGRAMS_GPU = replace(
     _SMALL,
     name="pictograms-gpu",
-    autoencoder=replace(_SMALL.autoencoder, loop=gpu_loop(_SMALL.autoencoder.loop, 6000, 128, 0.999, 2)),
+    autoencoder=replace(_SMALL.autoencoder, loop=gpu_loop(_SMALL.autoencoder.loop, 1, 128)),
     encoder=replace(
         _SMALL.encoder,
-        loop=replace(gpu_loop(_SMALL.encoder.loop, 6000, 512, 0.999, 4), compile=False),
+        # Batches differ in which modalities they have, and sequences in length: each would be compiled again.
+        loop=replace(gpu_loop(_SMALL.encoder.loop, 2.5, 512), compile=False),
+        later_loop=replace(gpu_loop(_SMALL.encoder.later_loop, 1.5, 512), compile=False),
         towers={
             **_SMALL.encoder.towers,
             "image": {"type": "vision", "backbone": vit(384, 6, 3), "detail": 384, "channels": 64},
@@ -44,21 +49,21 @@ PICTOGRAMS_GPU = replace(
     ),
     decoder=replace(
         _SMALL.decoder,
-        loop=gpu_loop(_SMALL.decoder.loop, 40000, 512, 0.9995, 7),
+        loop=gpu_loop(_SMALL.decoder.loop, 5, 512, 0.9995, 40000),
         patch_size=1,
         heads=6,
         layers=10,
         views=8,
     ),
-    distill=replace(_SMALL.distill, loop=gpu_loop(_SMALL.distill.loop, 6000, 512, 0.999, 2)),
-    renderer=replace(_SMALL.renderer, loop=gpu_loop(_SMALL.renderer.loop, 8000, 64, 0.999, 2)),
+    distill=replace(_SMALL.distill, loop=gpu_loop(_SMALL.distill.loop, 1, 512)),
+    renderer=replace(_SMALL.renderer, loop=gpu_loop(_SMALL.renderer.loop, 1, 64)),
     finetune=replace(
-        _SMALL.finetune, loop=replace(gpu_loop(_SMALL.finetune.loop, 6000, 64, 0.999, 2), learning_rate=2e-4)
+        _SMALL.finetune,
+        # The parts are compiled, each by itself.
+        loop=replace(gpu_loop(_SMALL.finetune.loop, 3, 64), compile=False, learning_rate=4e-4),
     ),
-    upsampler=replace(_SMALL.upsampler, loop=gpu_loop(_SMALL.upsampler.loop, 6000, 128, 0.999, 2)),
-    complete=replace(_SMALL.complete, loop=gpu_loop(_SMALL.complete.loop, 10000, 1024, 0.999, 1)),
-    prior=replace(
-        _SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 20000, 1024, 0.999, 3), width=768, hidden=1536, layers=6
-    ),
-    prefer=replace(_SMALL.prefer, loop=gpu_loop(_SMALL.prefer.loop, 5000, 1024, 0.999, 1)),
+    upsampler=replace(_SMALL.upsampler, loop=gpu_loop(_SMALL.upsampler.loop, 1, 128)),
+    complete=replace(_SMALL.complete, loop=gpu_loop(_SMALL.complete.loop, 0.5, 1024)),
+    prior=replace(_SMALL.prior, loop=gpu_loop(_SMALL.prior.loop, 1.5, 1024), width=768, hidden=1536, layers=6),
+    prefer=replace(_SMALL.prefer, loop=gpu_loop(_SMALL.prefer.loop, 0.5, 1024)),
 )
