@@ -1,7 +1,8 @@
-"""The bundled model's recipe for one datacentre GPU: the same parts, larger and longer, within 25 minutes.
+"""The bundled model's recipe for one datacentre GPU: the same parts, larger and longer, meant for 25 minutes.
 
 Every stage takes as many steps as fit into its minutes (:mod:`train.budget`), 18 in all; loading, caching and compiling
-come on top. Written for a GPU and not yet run on one. From cached features one command trains everything:
+come on top. Not yet run on a GPU: on a CPU all stages but the upsampler's were, with 81 concepts, for seconds each and
+not compiled. From cached features one command trains everything:
 ``python -m train.run --recipe pictograms-gpu --run runs/gpu`` (copy runs/pictograms/cache to runs/gpu/cache to skip it).
 """
 
