@@ -1,4 +1,4 @@
-"""The one training loop: four stages give it a model and a loss, and it does the rest.
+"""The one training loop: every stage gives it a model and a loss, and it does the rest.
 
 Counters are optimiser steps. Data order and noise are functions of (seed, rank, step), so nothing random needs to be
 stored, and a killed run goes on to bitwise the same losses on a CPU.
@@ -65,7 +65,10 @@ def train(
     validate: Callable[[Any], dict[str, float]] | None = None,
     description: str = "train",
 ) -> Any:
-    """Optimise ``model`` for ``config.steps`` steps and return it, holding the averaged weights if there are any.
+    """Optimise ``model`` for ``config.steps`` steps, or for as many as fit into ``config.fit_minutes``, and return it.
+
+    What is returned holds the averaged weights if there are any. How many steps fit is decided once, and stays so when the
+    run goes on.
 
     Args:
         config: How to optimise.
