@@ -15,10 +15,10 @@ KEPT = 0.1
 class StepBudget:
     """Decides, early in a run, how many steps it takes, so that the learning rate can fall to its end in time.
 
-    The first step, in which models are compiled, counts as spent and not as a step like the others.
+    The time begins after the first step, in which models are compiled: that may take longer than all the others.
 
     Args:
-        minutes: That the loop has.
+        minutes: That the loop has, after its first step.
         most: Steps that it takes at most.
 
     Raises:
@@ -26,8 +26,8 @@ class StepBudget:
 
     Example:
         >>> budget = StepBudget(minutes=2.0, most=1000)
-        >>> [budget.steps(taken, seconds) for taken, seconds in ((1, 10.0), (2, 11.0), (15, 24.0))]
-        [None, None, 99]
+        >>> [budget.steps(taken, seconds) for taken, seconds in ((1, 40.0), (2, 41.0), (25, 64.0))]
+        [None, None, 109]
     """
 
     def __init__(self, minutes: float, most: int):
@@ -45,7 +45,8 @@ class StepBudget:
         if taken == 1:
             self.first = spent
             return None
-        if taken < MEASURED and spent < SHARE * self.seconds:
+        since_first = spent - self.first
+        if taken < MEASURED and since_first < SHARE * self.seconds:
             return None
-        left = (1 - KEPT) * self.seconds - spent
-        return min(self.most, taken + max(0, int(left * (taken - 1) / (spent - self.first))))
+        left = (1 - KEPT) * self.seconds - since_first
+        return min(self.most, taken + max(0, int(left * (taken - 1) / since_first)))

@@ -49,7 +49,7 @@ class LoopConfig:
     max_minutes: float | None = None
     """Stop (with a checkpoint) after so many minutes; run the same command again to go on."""
     fit_minutes: float | None = None
-    """Take only as many of the steps as fit into so many minutes, as the first ones show (:mod:`train.budget`)."""
+    """Take only as many of the steps as fit into so many minutes after the first one (:mod:`train.budget`)."""
 
 
 @dataclass(frozen=True)
