@@ -51,6 +51,9 @@ def test_a_loop_takes_the_steps_that_fit_and_decides_once(tmp_path: Path) -> Non
     state = json.loads((checkpoints(tmp_path)[-1] / "state.json").read_text())
     assert state == {"step": len(taken), "decided": len(taken)}
     assert run(replace(CONFIG, fit_minutes=10.0), tmp_path) == []
+    more = len(taken) + 2
+    assert run(replace(CONFIG, fit_minutes=None, steps=more), tmp_path) == [len(taken), len(taken) + 1]
+    assert json.loads((checkpoints(tmp_path)[-1] / "state.json").read_text()) == {"step": more, "decided": None}
 
 
 def test_the_rate_falls_to_its_end_in_the_steps_that_fit(tmp_path: Path) -> None:

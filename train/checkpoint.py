@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from unclip_mm.errors import CheckpointError
 
@@ -30,10 +29,9 @@ class Trained:
     optimizer: torch.optim.Optimizer
     ema: EMAModel | None
 
-    def _optimizer_tensors(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        ordered = [p for group in self.optimizer.param_groups for p in group["params"]]
-        for position, parameter in enumerate(ordered):
-            yield str(position), self.optimizer.state[parameter]
+    def _ordered(self) -> list[nn.Parameter]:
+        """The parameters as the optimiser counts them."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def save(self, run: Path, step: int, decided: int | None, keep: int) -> None:
         """Write to a temporary folder, rename, then prune: a kill at any moment leaves the last complete checkpoint.
@@ -51,7 +49,11 @@ class Trained:
         save_file(
             {name: p.detach().contiguous() for name, p in self.parameters.items()}, temporary / "model.safetensors"
         )
-        state = {f"{i}.{key}": value for i, values in self._optimizer_tensors() for key, value in values.items()}
+        state = {
+            f"{position}.{key}": value
+            for position, parameter in enumerate(self._ordered())
+            for key, value in self.optimizer.state[parameter].items()
+        }
         save_file(state, temporary / "optimizer.safetensors")
         if self.ema:
             shadow = {name: p.contiguous() for name, p in zip(self.parameters, self.ema.shadow_params, strict=True)}
@@ -79,7 +81,7 @@ class Trained:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(saved[name])
-        ordered = [p for group in self.optimizer.param_groups for p in group["params"]]
+        ordered = self._ordered()
         for name, value in state.items():  # parameters that have had no gradient yet have no state
             position, key = name.split(".")
             parameter = ordered[int(position)]

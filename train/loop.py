@@ -1,7 +1,8 @@
 """The one training loop: every stage gives it a model and a loss, and it does the rest.
 
 Counters are optimiser steps. Data order and noise are functions of (seed, rank, step), so nothing random needs to be
-stored, and a killed run goes on to bitwise the same losses on a CPU.
+stored, and a killed run goes on to bitwise the same losses on a CPU (one that is fitted into minutes: once that is
+decided).
 """
 
 from __future__ import annotations
@@ -90,9 +91,13 @@ def train(
     ema = EMAModel(list(parameters.values()), decay=config.ema_decay, foreach=True) if config.ema_decay else None
     trained = Trained(parameters, optimizer, ema)
     start, decided = trained.resume(run)
-    budget = None if config.fit_minutes is None else StepBudget(config.fit_minutes, config.steps - start)
-    if budget and decided is not None:
-        budget, config = None, replace(config, steps=decided)
+    budget = None
+    if config.fit_minutes is None:
+        decided = None
+    elif decided is None:
+        budget = StepBudget(config.fit_minutes, config.steps - start)
+    else:
+        config = replace(config, steps=decided)
     compiled = torch.compile(model) if config.compile else model
     prepared, optimizer_ = accelerator.prepare(compiled, optimizer)
     # On a CPU the fused attention's backward takes 40% of a step at these short sequences; the plain one takes 3%.

@@ -26,7 +26,7 @@ def gpu_loop(
         warmup_steps=200,
         learning_rate=6e-4,
         ema_decay=ema_decay,
-        compile=False,  # it may take a minute, more than it saves but for the decoder
+        compile=False,  # it may take a minute: as long as most stages have
         validate_every=1000,
     )
 
