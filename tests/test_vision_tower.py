@@ -10,7 +10,9 @@ import torch
 from transformers import ConvNextConfig, ConvNextModel
 
 from unclip_mm.encoder import MultimodalEncoder, build_encoder
+from unclip_mm.errors import InputError
 from unclip_mm.towers import VisionTower
+from unclip_mm.towers.vision import thicker
 
 VIT = {
     "model_type": "vit",
@@ -67,3 +69,24 @@ def test_a_folder_of_a_convolutional_network_is_a_frozen_backbone(tmp_path: Path
     encoder.save_pretrained(tmp_path / "encoder")
     again = MultimodalEncoder.from_pretrained(tmp_path / "encoder").eval()
     torch.testing.assert_close(again({"sketch": drawings}).vectors, encoder({"sketch": drawings}).vectors)
+
+
+def test_lines_are_thicker_in_use_and_not_in_training() -> None:
+    torch.manual_seed(0)
+    tower = VisionTower(4, VIT, channels=3, thicken=0.4)
+    as_it_is = VisionTower(4, VIT, channels=3)
+    as_it_is.load_state_dict(tower.state_dict())
+    drawing = torch.ones(1, 1, 16, 16)
+    drawing[..., 6, 3:12] = -1
+    wide = thicker(drawing, 0.4)
+    assert (wide[0, 0, 5:8, 7] < 1).all() and (wide[0, 0, [4, 8], 7] == 1).all()
+    with torch.no_grad():
+        torch.testing.assert_close(tower.train()({"pixels": drawing}), as_it_is({"pixels": drawing}))
+        torch.testing.assert_close(tower.eval()({"pixels": drawing}), as_it_is({"pixels": wide}))
+        assert not torch.allclose(tower({"pixels": drawing}), as_it_is({"pixels": drawing}), atol=1e-3)
+
+
+@pytest.mark.parametrize("thicken", [-0.1, 1.1])
+def test_how_much_thicker_is_a_share(thicken: float) -> None:
+    with pytest.raises(InputError, match="thicken: lines cannot be thicker by"):
+        VisionTower(4, VIT, thicken=thicken)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unclip_mm.towers.vision import thicker
+
 
 def shift_and_scale(
     pixels: Tensor, generator: torch.Generator, shift: float = 0.06, scale: tuple[float, float] = (0.85, 1.08)
@@ -61,7 +63,7 @@ def another_hand(
     turned = F.grid_sample(pixels - 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + 1
     chosen = torch.rand(count, 1, 1, 1, generator=generator) < thick
     share = torch.where(chosen, torch.rand(count, 1, 1, 1, generator=generator), 0.0).to(pixels)
-    return torch.lerp(turned, -F.max_pool2d(-turned, 3, 1, 1), share)
+    return thicker(turned, share)
 
 
 def line_drawing(pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -94,7 +94,7 @@ PICTOGRAMS = Recipe(
                 "spectrum": True,
             },
             "image": {"type": "vision", "backbone": vit(256, 4, 3), "detail": 384, "channels": 64},
-            "sketch": {"type": "vision", "backbone": vit(192, 3, 1), "channels": 48},
+            "sketch": {"type": "vision", "backbone": vit(192, 3, 1), "channels": 48, "thicken": 0.4},
         },
         objective="unialign",
         objective_options={"lambda_align": 10.0},

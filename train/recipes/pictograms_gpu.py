@@ -44,7 +44,7 @@ PICTOGRAMS_GPU = replace(
         towers={
             **_SMALL.encoder.towers,
             "image": {"type": "vision", "backbone": vit(384, 6, 3), "detail": 384, "channels": 64},
-            "sketch": {"type": "vision", "backbone": vit(256, 4, 1), "channels": 48},
+            "sketch": {"type": "vision", "backbone": vit(256, 4, 1), "channels": 48, "thicken": 0.4},
         },
     ),
     decoder=replace(
