@@ -23,7 +23,7 @@ from tqdm import tqdm
 from train.command import one_line_errors
 from train.evaluate import load_pipeline
 from train.evaluation.report import table
-from unclip_mm.checkpoints import VOCABULARY, find_checkpoint
+from unclip_mm.checkpoints import VOCABULARY, fetch_checkpoint
 from unclip_mm.data.manifest import Manifest, Row, read_manifest
 from unclip_mm.errors import InputError
 
@@ -157,7 +157,7 @@ def main(data: Path, checkpoint: str = "pictograms", most: int = 1000) -> None:
         most: Items of a row of the table at most, the first by name.
     """
     pipe, manifest = load_pipeline(checkpoint, "cpu"), read_manifest(data)
-    words = Path(find_checkpoint(checkpoint)) / VOCABULARY
+    words = fetch_checkpoint(checkpoint) / VOCABULARY
     if pipe.memory is None or not words.is_file():
         raise InputError(f"checkpoint: {checkpoint} has no memory, or no vocabulary that says what is in it")
     named = {caption: row.concept for row in reversed(manifest.rows) if row.split == "train" for caption in row.text}

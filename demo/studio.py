@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from demo.prompt import Prompt
 from unclip_mm import __version__, inputs
-from unclip_mm.checkpoints import VOCABULARY, find_checkpoint, is_bundled
+from unclip_mm.checkpoints import VOCABULARY, fetch_checkpoint, is_bundled
 from unclip_mm.png import save_png
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class Studio:
         self.has_prior = pipeline.prior is not None
         self.has_upsampler = pipeline.upsampler is not None
         self.defaults = {name: pipeline.config[name] for name in SETTINGS}
-        folder = find_checkpoint(checkpoint)
-        self.folder = folder if isinstance(folder, Path) else None
+        self.folder = fetch_checkpoint(checkpoint)
         self._lock = threading.Lock()
 
     def paint(

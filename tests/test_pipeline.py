@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
 from unclip_mm import Embeddings, InputError, UnCLIPMultimodalPipeline
+from unclip_mm.diffusion import noise_by_seed
 from unclip_mm.errors import CheckpointError
 from unclip_mm.upsampler import enlarge
 
@@ -170,6 +172,10 @@ def test_rows_may_lack_modalities(pipe: UnCLIPMultimodalPipeline) -> None:
         ({"audio": [tone(), (16_000, np.zeros(16_000, dtype=np.float32))]}, "audio of row 1: is silent"),
         ({"text": "a", "seeds": [1, 2]}, "2 for 1 pictures"),
         ({"text": "a", "seeds": -1}, "seeds: -1"),
+        ({"text": "a", "seeds": 2**32}, "seeds: 4294967296"),
+        ({"text": "a", "seeds": 7.0}, "seeds: 7.0"),
+        ({"text": ["a", "b"], "negative_text": ["c", "d", "e"]}, "negative_text: 3 for 2 prompts"),
+        ({"text": "a", "output_type": "latent"}, "output_type: 'latent'"),
         ({"embeddings": np.ones((1, 7), dtype=np.float32)}, r"shape \(1, 7\)"),
         ({"embeddings": np.full((1, 32), np.nan, dtype=np.float32)}, "NaN"),
         ({"embeddings": "e"}, "embeddings"),
@@ -223,3 +229,44 @@ def test_what_prompts_come_to_is_what_the_call_decodes(pipe: UnCLIPMultimodalPip
     assert torch.equal(pipe.imagine(image=picture()), pipe.imagine(embeddings=pipe.image_embeddings(picture())))
     with pytest.raises(InputError, match="weights: all are zero"):
         pipe.imagine(text="a", sketch=drawing(), weights={"text": 0, "sketch": 0})
+
+
+def test_results_do_not_depend_on_the_size_of_batches(pipe: UnCLIPMultimodalPipeline) -> None:
+    call = {"text": ["a cat", "a dog"], "audio": [tone(), None], "negative_text": ["red", "blue"], "seeds": [3, 4]}
+    weighed = {**call, "weights": {"text": 0.3, "audio": 0.7}}  # only the first row has what is weighed most
+    together, alone = pipe(**weighed).images, pipe(**weighed, batch_size=1).images
+    assert all(difference(a, b) <= 1 for a, b in zip(together, alone, strict=True))
+    [second] = pipe(text="a dog", negative_text="blue", seeds=4).images
+    assert difference(second, together[1]) <= 1
+
+
+def test_prior_and_decoder_draw_other_noise_from_a_seed(pipe: UnCLIPMultimodalPipeline) -> None:
+    decoder, prior = noise_by_seed((4096,), [7])[0], noise_by_seed((4096,), [7], stream="prior")[0]
+    assert abs(float(torch.corrcoef(torch.stack([decoder, prior]))[0, 1])) < 0.1
+    assert torch.equal(prior, noise_by_seed((4096,), [6, 7], stream="prior")[1])
+
+
+@pytest.mark.parametrize("torch_dtype", [torch.float16, torch.bfloat16])
+def test_every_modality_works_in_half_precision(pipeline_folder: Path, torch_dtype: torch.dtype) -> None:
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder, torch_dtype=torch_dtype)
+    pipe.set_progress_bar_config(disable=True)
+    [made] = pipe(text="a red circle", audio=tone(), sketch=drawing(), image=picture(), seeds=1).images
+    assert made.size == (32, 32)
+
+
+def test_numbers_of_numpy_are_numbers(pipe: UnCLIPMultimodalPipeline) -> None:
+    plain = pipe(text=["a", "b"], seeds=[0, 1], weights={"text": 0.5}, num_inference_steps=2)
+    same = pipe(text=["a", "b"], seeds=np.arange(2), weights={"text": np.float32(0.5)}, num_inference_steps=np.int64(2))
+    assert same.seeds == plain.seeds == [0, 1] and type(same.seeds[0]) is int
+    assert all(difference(a, b) == 0 for a, b in zip(same.images, plain.images, strict=True))
+
+
+def test_a_model_of_the_hub_is_loaded_from_its_cache(pipeline_folder: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "models--somebody--shapes"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(pipeline_folder, repository / "snapshots" / ("0" * 40))
+    pipe = UnCLIPMultimodalPipeline.from_pretrained("somebody/shapes", cache_dir=tmp_path, local_files_only=True)
+    assert pipe.modalities == UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder).modalities
+    with pytest.raises(CheckpointError, match="somebody/else is no local folder and cannot be fetched"):
+        UnCLIPMultimodalPipeline.from_pretrained("somebody/else", cache_dir=tmp_path, local_files_only=True)

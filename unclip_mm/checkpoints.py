@@ -1,9 +1,10 @@
-"""Where a pipeline is found: a bundled name, a local folder, or a hub id. Standard library only, to fail at once."""
+"""Where a pipeline is found: a bundled name, a local folder, or a hub id. A wrong name is an error at once."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from unclip_mm.errors import CheckpointError
 
@@ -11,6 +12,8 @@ DEFAULT_CHECKPOINT = "pictograms"
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
 VOCABULARY = "vocabulary.txt"
 """Beside a pipeline's parts: what it was taught to draw, a caption a line; not every pipeline has one."""
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
+"""Of a hub repository, what a pipeline consists of: configurations, weights, tokenizers, and what is told of it."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -67,3 +70,31 @@ def find_checkpoint(checkpoint: str | Path = DEFAULT_CHECKPOINT) -> Path | str:
     raise CheckpointError(
         f"checkpoint: {name!r} is not a bundled pipeline ({bundled}), a folder, or a hub id of the form owner/name"
     )
+
+
+def fetch_checkpoint(checkpoint: str | Path = DEFAULT_CHECKPOINT, **options: Any) -> Path:
+    """The folder of a pipeline; one on the hub is downloaded, if it is not in the hub's cache.
+
+    Args:
+        checkpoint: as for :func:`find_checkpoint`.
+        options: of ``huggingface_hub.snapshot_download``: ``revision``, ``token``, ``cache_dir``, ``local_files_only``...
+
+    Raises:
+        CheckpointError: it is none of the three, or cannot be downloaded.
+
+    Example:
+        >>> fetch_checkpoint("pictograms") == find_checkpoint("pictograms")
+        True
+    """
+    found = find_checkpoint(checkpoint)
+    if isinstance(found, Path):
+        return found
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(found, allow_patterns=list(FILES), **options))
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise CheckpointError(
+            f"checkpoint: {found} is no local folder and cannot be fetched from the hub ({reason[0]})"
+        ) from error

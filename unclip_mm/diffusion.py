@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
 
 
-def noise_by_seed(shape: Sequence[int], seeds: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+def noise_by_seed(
+    shape: Sequence[int], seeds: Sequence[int], device: torch.device | str = "cpu", stream: str = ""
+) -> Tensor:
     """Return standard normal noise (len(seeds), *shape) in which each sample depends on its own seed alone.
 
     The noise is drawn on the CPU, so that a seed means the same on every device and in every batch.
 
+    Args:
+        shape: Of one sample.
+        seeds: One a sample, from 0 to 2**32 - 1: PyTorch's generator on the CPU looks at no more bits than these.
+        device: Where the noise goes.
+        stream: What it is for, where one seed is used for several things: other names, other noise.
+
     Example:
         >>> a, b = noise_by_seed((2,), [1, 2]), noise_by_seed((2,), [2])
-        >>> bool((a[1] == b[0]).all())
-        True
+        >>> bool((a[1] == b[0]).all()), bool((noise_by_seed((2,), [2], stream="prior") == b).any())
+        (True, False)
     """
-    samples = [torch.randn(*shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
-    return torch.stack(samples).to(device)
+    numbers = [_of_stream(stream, int(seed)) if stream else int(seed) for seed in seeds]
+    return torch.stack([torch.randn(*shape, generator=torch.Generator().manual_seed(n)) for n in numbers]).to(device)
+
+
+def _of_stream(stream: str, seed: int) -> int:
+    """Hash to 32 bits: to add a number to the seed would give another seed's noise."""
+    return int.from_bytes(blake2b(f"{stream}/{seed}".encode(), digest_size=4).digest(), "little")
 
 
 def logit_normal_times(count: int, generator: torch.Generator, mean: float = 0.0, std: float = 1.0) -> Tensor:

@@ -31,9 +31,6 @@ from unclip_mm.prompts import (
 )
 from unclip_mm.sampling import sample_prior
 
-PRIOR_SEEDS = 1 << 40
-"""Added to a seed for the prior's noise, so that prior and decoder never share theirs."""
-
 
 class EmbeddingPipeline(DiffusionPipeline):
     """The half of :class:`unclip_mm.UnCLIPMultimodalPipeline` that paints nothing; that one says what the parts are."""
@@ -92,7 +89,8 @@ class EmbeddingPipeline(DiffusionPipeline):
 
     def _process(self, modality: str, sources: Sequence[Any], rows: Sequence[int] | None = None) -> dict[str, Tensor]:
         tensors = self.processor({modality: sources}, rows)[modality]
-        return {name: values.to(self.device) for name, values in tensors.items()}
+        dtype = self.encoder.dtype
+        return {name: v.to(self.device, dtype if v.is_floating_point() else None) for name, v in tensors.items()}
 
     @torch.no_grad()
     def image_embeddings(self, image: Any) -> Tensor:
@@ -201,7 +199,7 @@ class EmbeddingPipeline(DiffusionPipeline):
 
     def _ask_prior(self, asked: Tensor, seeds: Sequence[int], steps: int, scale: float, away: Tensor | None) -> Tensor:
         """Sample standardised image embeddings (B, E)."""
-        noise = noise_by_seed((self.encoder.image_embedding_dim,), [seed + PRIOR_SEEDS for seed in seeds], self.device)
+        noise = noise_by_seed((self.encoder.image_embedding_dim,), seeds, self.device, stream="prior")
         return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scale, away)
 
     def _completed(self, asked: Tensor) -> Tensor:

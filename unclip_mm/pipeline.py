@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from unclip_mm.autoencoder import decode_latents
-from unclip_mm.checkpoints import find_checkpoint
+from unclip_mm.checkpoints import fetch_checkpoint
 from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import noise_by_seed
@@ -38,6 +38,9 @@ from unclip_mm.prompts import (
 )
 from unclip_mm.sampling import sample_decoder
 from unclip_mm.upsampler import Upsampler
+
+OUTPUT_TYPES = ("pil", "np", "pt")
+_FETCHING = ("revision", "token", "cache_dir", "local_files_only", "force_download")
 
 
 @dataclass
@@ -86,7 +89,6 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         ((128, 128), [7])
     """
 
-    model_cpu_offload_seq = "encoder->prior->completion->decoder->autoencoder->upsampler"
     _optional_components = ["prior", "prior_scheduler", "upsampler", "memory", "completion"]
 
     def __init__(
@@ -136,10 +138,17 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
     def from_pretrained(cls, name: str | Path, **options: Any) -> UnCLIPMultimodalPipeline:
         """Load a bundled model by name ("pictograms"), a local folder, or a model on the hub.
 
+        Args:
+            name: Which.
+            options: Of diffusers' ``from_pretrained`` (``torch_dtype``, ...); ``revision``, ``token``, ``cache_dir``,
+                ``local_files_only`` and ``force_download`` say how a model on the hub is fetched.
+
         Raises:
-            CheckpointError: There is no such model, it is another pipeline's, or weights are missing in it.
+            CheckpointError: There is no such model, it cannot be fetched, it is another pipeline's, or weights are
+                missing in it.
         """
-        pipe = super().from_pretrained(find_checkpoint(name), **options)
+        fetching = {key: options.pop(key) for key in _FETCHING if key in options}
+        pipe = super().from_pretrained(fetch_checkpoint(name, **fetching), **options)
         for part, component in pipe.components.items():
             if isinstance(component, torch.nn.Module):
                 _check_complete(f"{name}: {part}", component)
@@ -180,7 +189,8 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
             inputs: Other modalities of the model by name.
             embeddings: In place of inputs: ``Embeddings``; or (B, D) aligned vectors; or (B, E) image embeddings.
             weights: How much each modality counts, 0 or more; by default all alike.
-            negative_text, negative_audio, negative_sketch, negative_image: What to move away from.
+            negative_text, negative_audio, negative_sketch, negative_image: What to move away from: one for all prompts,
+                or one a prompt.
             num_images_per_prompt: Pictures a prompt.
             seeds: One for the first picture (the next ones count up), or one a picture; None draws them.
             num_inference_steps, prior_steps: Evaluations of decoder and prior.
@@ -188,7 +198,7 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
             use_prior: False takes what the prior would be asked with to one picture's embedding, whatever the seed.
             upsample: Make them twice as large, by the model's upsampler.
             batch_size: Most pictures in memory at a time; results do not depend on it.
-            output_type: "pil", "np" or "pt".
+            output_type: "pil", "np" or "pt"; see :class:`UnCLIPOutput`.
             callback_on_step_end: ``f(pipe, step, time, {"latents": ...})`` after each step of the decoder.
 
         Raises:
@@ -209,6 +219,8 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         through_prior = use_prior and self.prior is not None
         guided = ("prior_guidance_scale", prior_scale) if through_prior else ("guidance_scale", scale)
         _check_guided(against, *guided)
+        if output_type not in OUTPUT_TYPES:
+            raise InputError(f"output_type: {output_type!r} is not known; give one of {', '.join(OUTPUT_TYPES)}")
         if upsample and self.upsampler is None:
             raise InputError("upsample: this model has no upsampler, and makes pictures of one size only")
         prompts = whole if whole is not None else condition
@@ -216,24 +228,26 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         count = len(prompts)
         chosen_weights = check_weights(weights, ("image",) if condition is None else condition.modalities)
         all_seeds = check_seeds(seeds, count * pictures, draw=lambda: secrets.randbelow(1 << 32))
-        negative = self._encode(against) if against.sources else None
+        asked = None if condition is None else self.meaning(condition, chosen_weights)
+        # Not recalled: as often as not it is a property, and the nearest caption is a thing that has it.
+        led_from = self.normalizer.condition(self._encode(against)) if against.sources else None
+        if led_from is not None and len(led_from) not in (1, count):
+            raise InputError(
+                f"negative_{next(iter(against.sources))}: {len(led_from)} for {count} prompts; give one for all of them, "
+                "or one a prompt"
+            )
         images = []
         rows = [row for row in range(count) for _ in range(pictures)]
         for start in range(0, len(rows), check_count("batch_size", batch_size, 32)):
             part, part_seeds = rows[start : start + batch_size], all_seeds[start : start + batch_size]
-            if condition is None:
+            away = None if led_from is None else led_from.expand(count, -1)[part]
+            if asked is None:
                 assert whole is not None
-                embedded, away = whole[part], None
+                embedded = whole[part]
+            elif through_prior:
+                embedded, away = self._ask_prior(asked[part], part_seeds, prior_steps, prior_scale, away), None
             else:
-                rows_now, away = condition.rows(part), None
-                against_now = None if negative is None else _spread(negative, part)
-                asked = self.meaning(rows_now, chosen_weights)
-                # Not recalled: as often as not it is a property, and the nearest caption is a thing that has it.
-                led_from = None if against_now is None else self.normalizer.condition(against_now)
-                if through_prior:
-                    embedded = self._ask_prior(asked, part_seeds, prior_steps, prior_scale, led_from)
-                else:
-                    embedded, away = self._completed(asked), None if led_from is None else self._completed(led_from)
+                embedded, away = self._completed(asked[part]), None if away is None else self._completed(away)
             pixels = self._decode(embedded, part_seeds, steps, scale, away, callback_on_step_end)
             if upsample:
                 pixels = self.upsampler(pixels, embedded.to(pixels.dtype))
@@ -277,10 +291,6 @@ def _check_guided(against: Prompt, name: str, scale: float) -> None:
     """Refuse something to move away from where nothing moves."""
     if against.sources and scale == 1:
         raise InputError(f"negative_{next(iter(against.sources))}: has no say at {name} 1; give more, such as 2")
-
-
-def _spread(negative: Embeddings, rows: Sequence[int]) -> Embeddings:
-    return negative.rows([0] * len(rows) if len(negative) == 1 else list(rows))
 
 
 def _as_output(pixels: Tensor, output_type: str) -> list[Image.Image] | np.ndarray | Tensor:

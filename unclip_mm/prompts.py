@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
 
 MAX_COUNT = 4096
+MAX_SEED = 2**32 - 1
+_SEEDS_ARE = f"give whole numbers from 0 to {MAX_SEED}, one a picture, or a single one"
 
 
 @dataclass(frozen=True)
@@ -114,22 +117,22 @@ def check_count(name: str, value: int | None, default: int) -> int:
     """
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_COUNT:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= MAX_COUNT:
         raise InputError(f"{name}: {value!r} is not allowed; give a whole number from 1 to {MAX_COUNT}")
-    return value
+    return int(value)
 
 
 def check_scale(name: str, value: float | None, default: float) -> float:
     """Return a finite number of 0 or more, the default for None."""
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < 0:
         raise InputError(f"{name}: {value!r} is not allowed; give a number of 0 or more (1 is no guidance)")
     return float(value)
 
 
 def check_weights(weights: Mapping[str, float] | None, present: Sequence[str]) -> dict[str, float] | None:
-    """Return weights of the modalities that are there; None leaves the weighing to the prior.
+    """Return weights of the modalities that are there; None weighs all alike.
 
     Raises:
         InputError: A weight is negative, not finite, names a modality that was not given, or all are zero.
@@ -154,10 +157,12 @@ def check_seeds(seeds: int | Sequence[int] | None, count: int, draw: Callable[[]
     """
     if seeds is None:
         return [draw() for _ in range(count)]
-    given = list(range(seeds, seeds + count)) if isinstance(seeds, int) else list(seeds)
+    if not isinstance(seeds, Integral | Iterable):
+        raise InputError(f"seeds: {seeds!r} is not allowed; {_SEEDS_ARE}")
+    given = list(range(int(seeds), int(seeds) + count)) if isinstance(seeds, Integral) else list(seeds)
     if len(given) != count:
         raise InputError(f"seeds: {len(given)} for {count} pictures; give one a picture, or a single number")
     for seed in given:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 40:
-            raise InputError(f"seeds: {seed!r} is not allowed; give whole numbers from 0 to {(1 << 40) - 1}")
-    return given
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= MAX_SEED:
+            raise InputError(f"seeds: {seed!r} is not allowed; {_SEEDS_ARE}")
+    return [int(seed) for seed in given]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unclip_mm import __version__
-from unclip_mm.checkpoints import bundled_checkpoints, find_checkpoint
+from unclip_mm.checkpoints import bundled_checkpoints, fetch_checkpoint
 from unclip_mm.commands.checks import printable
 from unclip_mm.commands.prompt import add_common_options
 from unclip_mm.errors import CheckpointError
@@ -37,8 +37,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Returns:
         The same as plain values.
     """
-    found = find_checkpoint(args.checkpoint)
-    folder = found if isinstance(found, Path) else _download(found)
+    folder = fetch_checkpoint(args.checkpoint)
     index = read_json(folder / "model_index.json")
     components = {
         name: {"class": value[1], **weights_size(folder / name)}
@@ -155,16 +154,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    from unclip_mm.commands.loading import first_line
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:
-        raise CheckpointError(
-            f"checkpoint: {hub_id} is no local folder and cannot be fetched from the hub ({first_line(error)})"
-        ) from error
