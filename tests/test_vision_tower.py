@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import ConvNextConfig, ConvNextModel
+import torch.nn.functional as F
+from transformers import CLIPConfig, CLIPModel, ConvNextConfig, ConvNextModel
 
 from unclip_mm.encoder import MultimodalEncoder, build_encoder
 from unclip_mm.errors import InputError
@@ -65,7 +67,11 @@ def test_a_folder_of_a_convolutional_network_is_a_frozen_backbone(tmp_path: Path
     encoder = build_encoder(4, {"sketch": options}).eval()
     drawings = {"pixels": torch.randn(2, 1, 16, 16)}
     seen = network(pixel_values=drawings["pixels"]).last_hidden_state
-    torch.testing.assert_close(encoder.features("sketch", drawings)["tokens"], seen.flatten(2).mT)
+    torch.testing.assert_close(encoder.tower("sketch").run_backbone(drawings)["tokens"], seen.flatten(2).mT)
+    encoder.train().embed("sketch", encoder.features("sketch", drawings)).sum().backward()
+    gradients = {name: weight.grad is not None for name, weight in encoder.tower("sketch").named_parameters()}
+    assert all(there == name.startswith("grid") for name, there in gradients.items())
+    encoder.eval()
     encoder.save_pretrained(tmp_path / "encoder")
     again = MultimodalEncoder.from_pretrained(tmp_path / "encoder").eval()
     torch.testing.assert_close(again({"sketch": drawings}).vectors, encoder({"sketch": drawings}).vectors)
@@ -90,3 +96,28 @@ def test_lines_are_thicker_in_use_and_not_in_training() -> None:
 def test_how_much_thicker_is_a_share(thicken: float) -> None:
     with pytest.raises(InputError, match="thicken: lines cannot be thicker by"):
         VisionTower(4, VIT, thicken=thicken)
+
+
+def test_a_pretrained_network_sees_what_it_was_trained_on(tmp_path: Path) -> None:
+    """Its size, its channels, its mean and deviation; of a network of pictures and texts the half that sees."""
+    torch.manual_seed(0)
+    seeing = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    both = CLIPConfig(
+        text_config={**seeing, "vocab_size": 9}, vision_config={**seeing, "image_size": 24, "patch_size": 8}
+    )
+    network = CLIPModel(both).eval()
+    network.save_pretrained(tmp_path)
+    mean, std = [0.48, 0.46, 0.41], [0.27, 0.26, 0.28]
+    settings = {"image_processor_type": "CLIPImageProcessor", "image_mean": mean, "image_std": std}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    encoder = build_encoder(4, {"sketch": {"type": "vision", "backbone": str(tmp_path), "channels": 3}}).eval()
+    drawing = torch.rand(2, 1, 24, 24) * 2 - 1
+    wanted = ((drawing.expand(-1, 3, -1, -1) + 1) / 2 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(
+        3, 1, 1
+    )
+    with torch.no_grad():
+        seen = encoder.tower("sketch").run_backbone({"pixels": drawing})["tokens"]
+        torch.testing.assert_close(seen, network.vision_model(pixel_values=wanted).last_hidden_state)
+        larger = drawing.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
+        again = encoder.tower("sketch").run_backbone({"pixels": larger})["tokens"]
+    assert float(F.cosine_similarity(again, seen, dim=-1).min()) > 0.9

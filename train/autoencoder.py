@@ -57,7 +57,7 @@ class ReconstructionLoss(nn.Module):
 
 
 def train_autoencoder(stage: Stage[AutoencoderConfig]) -> None:
-    """Train, export to ``RUN/autoencoder``, and report the error on held-out pictures."""
+    """Train, export to ``RUN/export/autoencoder``, and report the error on held-out pictures."""
     config, cache = stage.config, stage.caches("image")["image"]
     pixels, held_out = (cache.tensors["pixels"][cache.where(split=split)] for split in ("train", "validation"))
     torch.manual_seed(config.loop.seed)
@@ -81,7 +81,7 @@ def train_autoencoder(stage: Stage[AutoencoderConfig]) -> None:
 
     trained = train(config.loop, model, loss, stage.folder, validate=validate, description="autoencoder")
     fit_scaling_factor(trained.autoencoder, pixels_to_float(pixels[:1024]).to(stage.device))
-    trained.autoencoder.save_pretrained(stage.export)
+    stage.save(trained.autoencoder)
     print({"exported": str(stage.export), **validate(trained)})
 
 

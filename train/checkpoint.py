@@ -85,7 +85,9 @@ class Trained:
         for name, value in state.items():  # parameters that have had no gradient yet have no state
             position, key = name.split(".")
             parameter = ordered[int(position)]
-            self.optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
+            self.optimizer.state[parameter][key] = value.to(
+                parameter.device
+            )  # the step as well: the optimiser is fused
         if self.ema:
             shadow = load_file(newest / "ema.safetensors")
             self.ema.shadow_params = [shadow[name].to(p.device) for name, p in self.parameters.items()]

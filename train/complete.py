@@ -119,7 +119,7 @@ def train_complete(stage: Stage[CompletionConfig]) -> None:
         return {f"held_out_{name.removesuffix('_loss')}": float(value.detach()) for name, value in losses.items()}
 
     trained = train(config.loop, model, loss, stage.folder, validate=validate, description="complete")
-    trained.completion.save_pretrained(stage.export)
+    stage.save(trained.completion)
     print({"exported": str(stage.export), **validate(trained)})
 
 

@@ -107,7 +107,7 @@ def train_decoder(stage: Stage[DecoderConfig]) -> None:
         return {"held_out_velocity": float(model(*batch)["velocity_loss"])}
 
     trained = train(config.loop, FlowLoss(decoder), loss, stage.folder, validate=validate, description="decoder")
-    trained.decoder.save_pretrained(stage.export)
+    stage.save(trained.decoder)
     print({"exported": str(stage.export), **validate(trained)})
 
 

@@ -160,7 +160,7 @@ def train_distill(stage: Stage[DistillConfig]) -> None:
     before = sampling_error(teacher, held_out, config.steps, config.guidance_scale)
     print({"teacher": f"{config.steps} steps, guided", "held_out_error": before})
     trained = train(config.loop, FlowLoss(student), loss, stage.folder, validate=validate, description="distill")
-    trained.decoder.save_pretrained(stage.export)
+    stage.save(trained.decoder)
     print({"exported": str(stage.export), **validate(trained)})
 
 

@@ -88,7 +88,8 @@ def compute(
         tensors = processor({modality: [_load(item.source) for item in batch]})[modality]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=encoder.tower(modality).frozen):
             features = encoder.features(modality, tensors)
-        for name, values in _compact(features).items():
+        raw = encoder.tower(modality).backbone is None
+        for name, values in (_packed(features) if raw else _halved(_packed(features))).items():
             parts[name].append(values)
     return ModalityCache({name: _join(values) for name, values in parts.items()}, [inputs[i].about for i in order])
 
@@ -133,15 +134,16 @@ def _load(source: Any) -> Any:
     return source.load() if isinstance(source, Version) else source
 
 
-def _compact(features: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Half precision, bytes for pixels, and sequences without their padding."""
+def _packed(features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bytes for pixels, and sequences without their padding."""
     if "mask" in features:
-        mask = features["mask"]
-        return {"tokens": features["tokens"][mask].half(), "lengths": mask.sum(dim=1)}
-    return {
-        name: pixels_to_bytes(values) if name == "pixels" else values.half() if values.is_floating_point() else values
-        for name, values in features.items()
-    }
+        return {"tokens": features["tokens"][features["mask"]], "lengths": features["mask"].sum(dim=1)}
+    return {name: pixels_to_bytes(values) if name == "pixels" else values for name, values in features.items()}
+
+
+def _halved(features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Half precision for what networks say and hear; somebody's own vectors may need more, and are kept as they are."""
+    return {name: values.half() if values.is_floating_point() else values for name, values in features.items()}
 
 
 def _join(parts: list[Tensor]) -> Tensor:
@@ -187,6 +189,11 @@ def main(
             cache = compute_pictures(manifest, size, whole=large)
         else:
             inputs = items(manifest, modality)
+            if not any(item.about["split"] == "train" for item in inputs):
+                raise InputError(
+                    f"data: no row to train on has {modality!r}, for which the recipe has a tower; give some, or take the "
+                    "tower out of the recipe"
+                )
             if modality == "audio":
                 inputs = with_versions(inputs, chosen.encoder.versions)
             cache = compute(encoder, processor, modality, inputs)

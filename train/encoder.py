@@ -6,7 +6,7 @@ the picture from it, so that the part of the embedding that no caption speaks of
 The heads that the recipe names are then made smooth (:mod:`train.smooth`). Modalities that it names as ``later`` are
 trained last, one by one, into the space that is there by then: all other towers stay as they are. With ``--only audio``
 (and ``--later-loop.steps N``, ``--later-anchor NAME``) that is all that happens, to the encoder exported before, and a
-prior and a decoder trained on its space stay valid.
+prior and a decoder trained on its space stay valid. A tower of the recipe that that encoder lacks is added to it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class EncoderLoss(nn.Module):
         losses = dict(self.objective(place_rows({name: embedded[name] for name in batch}, batch)))
         if image is None or self.config.only:
             return losses
-        predicted = self.reconstruction(image + self.config.embedding_noise * noise)
+        predicted = self.reconstruction(image + self.config.embedding_noise * noise[batch["image"][1]])
         losses["reconstruction_loss"] = (
             self.config.reconstruction_weight * (predicted - batch["image"][0]["pixels"]).square().mean()
         )
@@ -100,9 +100,17 @@ def place_rows(embedded: dict[str, Tensor], batch: Batch) -> Embeddings:
 
 
 def anchored(config: EncoderConfig) -> dict[str, Any]:
-    """Return the objective's options, with the anchor where it takes one."""
+    """Return the objective's options, with the anchor where it takes one and the recipe names none (None: all pairs).
+
+    Example:
+        >>> anchored(EncoderConfig(objective="infonce")), anchored(EncoderConfig(objective="triangle"))
+        ({'anchor': 'image'}, {'anchor': 'image'})
+        >>> anchored(EncoderConfig(objective="infonce", objective_options={"anchor": None}))
+        {'anchor': None}
+    """
     takes_anchor = "anchor" in inspect.signature(OBJECTIVES[config.objective]).parameters
-    return {**config.objective_options, **({"anchor": config.anchor} if takes_anchor else {})}
+    own = {"anchor": config.anchor} if takes_anchor else {}
+    return {**config.objective_options, **own} if config.only else {**own, **config.objective_options}
 
 
 class Batches:
@@ -294,8 +302,13 @@ def check_options(config: EncoderConfig, written: EncoderConfig) -> None:
     """Refuse options of the joint training beside ``only``, which leaves it out.
 
     Raises:
-        InputError: ``loop`` or ``anchor`` differs from what the recipe says.
+        InputError: ``loop`` or ``anchor`` differs from what the recipe says; or the two loops are of other precision.
     """
+    if config.later and not config.only and config.loop.mixed_precision != config.later_loop.mixed_precision:
+        raise InputError(
+            f"--loop.mixed-precision {config.loop.mixed_precision}: the towers that train later do so in "
+            f"{config.later_loop.mixed_precision}, and a process has one precision; give --later-loop.mixed-precision too"
+        )
     for name in ("loop", "anchor"):
         if config.only and getattr(config, name) != getattr(written, name):
             raise InputError(f"--{name}: has no say beside --only; give --later-{name} instead")
@@ -309,14 +322,16 @@ def train_encoder(stage: Stage[EncoderConfig]) -> None:
     if config.only:
         stage = replace(stage, start=stage.start or stage.export)
     encoder = stage.initial(MultimodalEncoder, lambda: build_encoder(config.dim, config.towers), dim=config.dim)
+    lacking = {name: options for name, options in config.towers.items() if name not in encoder.branches}
+    encoder.extend(build_encoder(config.dim, lacking))
     for phase in phases(config):
         encoder = train_phase(stage, phase, encoder)
         if not phase.only:
             for modality in stage.recipe.smooth.modalities:
                 smooth_head(stage, stage.recipe.smooth, encoder, modality)
-    encoder.save_pretrained(stage.export)
-    if config.only and stage.exported("normalizer").is_dir():
-        fit_normalizer(stage, encoder)
+    stage.save(encoder)
+    if stage.exported("normalizer").is_dir():
+        fit_normalizer(stage, encoder)  # what an encoder before this one was fitted to says nothing of its space
     print({"exported": str(stage.export)})
 
 

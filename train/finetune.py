@@ -136,8 +136,7 @@ def train_finetune(stage: Stage[FinetuneConfig]) -> None:
         return figures
 
     train(config.loop, model, loss, stage.folder, validate=validate, description="finetune")
-    decoder.save_pretrained(stage.export / "decoder")
-    autoencoder.save_pretrained(stage.export / "autoencoder")
+    stage.save(decoder=decoder, autoencoder=autoencoder)
     print({"exported": str(stage.export), **validate(model)})
 
 

@@ -49,5 +49,7 @@ def kept(file: Path, made_of: str, make: Callable[[], dict[str, Tensor]]) -> dic
             return load_file(file)
     tensors = make()
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, file, metadata={MADE_OF: made_of})
+    incomplete = file.with_suffix(".incomplete")
+    save_file(tensors, incomplete, metadata={MADE_OF: made_of})
+    incomplete.replace(file)  # a kill while it is written leaves nothing under this name
     return tensors

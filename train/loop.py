@@ -30,6 +30,7 @@ from train.budget import StepBudget
 from train.checkpoint import Trained, averaged
 from train.config import LoopConfig
 from unclip_mm.distributed import step_seed
+from unclip_mm.errors import TrainingError
 
 Losses = dict[str, Tensor]
 
@@ -81,8 +82,8 @@ def train(
 
     Raises:
         CheckpointError: The folder holds a checkpoint of another model.
-        FloatingPointError: The loss is no longer finite.
         InputError: It is to fit into no time.
+        TrainingError: The loss, or its gradient, is no longer finite. What is not is never checkpointed.
     """
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
     model.to(accelerator.device)
@@ -134,19 +135,22 @@ def train(
                 config = replace(config, steps=decided)
                 progress.total = decided
         now = time.monotonic()
-        stop = config.max_minutes is not None and now - began > 60 * config.max_minutes
-        if done % config.log_every == 0 or done == config.steps or stop:
-            values = {name: float(value.detach()) for name, value in losses.items()}
-            if not math.isfinite(float(total.detach())):
-                raise FloatingPointError(f"{description}: the loss is not finite at step {index}: {values}")
-            values |= {"norm": float(norm), "seconds": round(now - began, 1)}
+        stop = False
+        if config.max_minutes is not None:
+            [stop] = broadcast_object_list([now - began > 60 * config.max_minutes])
+        saves = done == config.steps or stop or now - last_save > 60 * config.save_minutes
+        if done % config.log_every == 0 or saves:
+            values = {name: float(value.detach()) for name, value in losses.items()} | {"norm": float(norm)}
+            if not all(math.isfinite(value) for value in (float(total.detach()), values["norm"])):
+                raise TrainingError(f"{description}: not finite at step {index}: {values}; try a lower learning rate")
+            values |= {"seconds": round(now - began, 1)}
             progress.set_postfix({k: f"{v:.3g}" for k, v in values.items() if k.endswith("_loss")})
             _log(accelerator, run, done, values)
         if validate and (done % config.validate_every == 0 or done == config.steps):
             with averaged(trained), torch.no_grad(), accelerator.autocast():
                 model.eval()
                 _log(accelerator, run, done, validate(model))
-        if accelerator.is_main_process and (done == config.steps or stop or now - last_save > 60 * config.save_minutes):
+        if accelerator.is_main_process and saves:
             trained.save(run, done, decided, config.keep_checkpoints)
             last_save = now
         if stop and done < config.steps:

@@ -24,14 +24,16 @@ def build_processor(recipe: Recipe, captions: Iterable[str]) -> MultimodalProces
     """Build the processors that fit a recipe's towers.
 
     Args:
-        recipe: Its towers say which modalities there are.
+        recipe: Its towers say which modalities there are; a vision tower called ``sketch``, or of one channel, is given
+            drawings.
         captions: Texts to learn a tokenizer from, for a text tower without a pretrained one.
     """
     towers = recipe.encoder.towers
-    return MultimodalProcessor({name: _processor(name, options, captions) for name, options in towers.items()})
+    size = recipe.image_size
+    return MultimodalProcessor({name: _processor(name, options, captions, size) for name, options in towers.items()})
 
 
-def _processor(name: str, options: dict[str, Any], captions: Iterable[str]) -> Processor:
+def _processor(name: str, options: dict[str, Any], captions: Iterable[str], image_size: int) -> Processor:
     kind: str = options["type"]
     backbone: Any = options.get("backbone")
     if kind == "text":
@@ -45,7 +47,8 @@ def _processor(name: str, options: dict[str, Any], captions: Iterable[str]) -> P
         seconds = backbone["max_source_positions"] // 50
         return AudioProcessor(WhisperFeatureExtractor(backbone["num_mel_bins"], chunk_length=seconds))
     if kind == "vision":
-        return VisionProcessor(backbone["image_size"], sketch=backbone["num_channels"] == 1)
+        one_channel = not isinstance(backbone, str) and backbone.get("num_channels") == 1
+        return VisionProcessor(image_size, sketch=name == "sketch" or one_channel)
     if kind in ("vector", "sequence"):
         return VectorProcessor(options["features"], sequence=kind == "sequence")
     raise InputError(f"tower {name}: type {kind!r} is not known")

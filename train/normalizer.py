@@ -19,7 +19,7 @@ def embed_all(
 ) -> Tensor:
     """Return a modality's aligned unit vectors (N, D) of some items; for images, the whole image embedding (N, E)."""
     device = next(encoder.parameters()).device
-    parts = []
+    parts = [torch.zeros(0, encoder.image_embedding_dim if modality == "image" else encoder.dim)]
     for start in range(0, len(rows), batch_size):
         features = {k: v.to(device) for k, v in cache.features(rows[start : start + batch_size]).items()}
         embedded = encoder.image_embedding(features) if modality == "image" else encoder.embed(modality, features)

@@ -119,7 +119,7 @@ def train_prior(stage: Stage[Any], logits: Tensor | None = None) -> None:
         return {f"held_out_{name.removesuffix('_loss')}": float(value.detach()) for name, value in losses.items()}
 
     trained = train(config.loop, model, loss, stage.folder, validate=validate, description=stage.name)
-    trained.prior.save_pretrained(stage.export)
+    stage.save(trained.prior)
     print({"exported": str(stage.export), **validate(trained)})
 
 

@@ -174,7 +174,7 @@ def train_renderer(stage: Stage[RendererConfig]) -> None:
         return figures
 
     train(config.loop, model, loss, stage.folder, validate=validate, description="renderer")
-    finished.save_pretrained(stage.export)
+    stage.save(finished)
     print({"exported": str(stage.export), **validate(model)})
 
 

@@ -21,18 +21,20 @@ from unclip_mm.errors import InputError
 STAGES = ("autoencoder", "encoder", "prior", "complete", "decoder", "distill", "renderer", "finetune", "prefer")
 
 
-def prepare_data(kind: str, data: Path, run: Path) -> Path:
-    """Return the manifest folder: the given one, or the synthetic world, made here.
+def prepare_data(kind: str, data: Path | None, run: Path) -> Path:
+    """Return the manifest folder: the given one, that of the recipe's name for it, or the synthetic world, made here.
 
     Raises:
-        InputError: The data has to be prepared by another command first.
+        InputError: There is no data.
     """
-    if kind == "synthetic" and not (data / "metadata.jsonl").is_file():
+    folder = data or Path("data") / kind
+    if (folder / "metadata.jsonl").is_file():
+        return folder
+    if kind == "synthetic" and data is None:
         make_synthetic_world(run / "data")
         return run / "data"
-    if not (data / "metadata.jsonl").is_file():
-        raise InputError(f"{data}: no data there; run `python -m train.{kind} --output {data}` first")
-    return data
+    how = f"run `python -m train.pictograms --output {folder}` first" if kind == "pictograms" else "see docs/data.md"
+    raise InputError(f"{folder}: no metadata.jsonl there; {how}")
 
 
 def main(recipe: str = "tiny", run: Path | None = None, data: Path | None = None) -> None:
@@ -41,11 +43,11 @@ def main(recipe: str = "tiny", run: Path | None = None, data: Path | None = None
     Args:
         recipe: Name of a recipe.
         run: Folder of the run; runs/RECIPE by default.
-        data: The manifest folder; data/RECIPE'S DATA by default.
+        data: The manifest folder; data/RECIPE'S DATA by default, or, of a recipe for the synthetic world, one made here.
     """
     chosen = find_recipe(recipe)
     folder = run or default_run(recipe)
-    manifest = prepare_data(chosen.data, data or Path("data") / chosen.data, folder)
+    manifest = prepare_data(chosen.data, data, folder)
     common = ["--recipe", recipe, "--run", str(folder)]
     commands = [["embed", *common, "--data", str(manifest)]]
     commands += [[stage, *common] for stage in STAGES if not (folder / "export" / stage).is_dir()]

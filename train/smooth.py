@@ -35,8 +35,8 @@ def smooth_head(stage: Stage[Any], config: SmoothConfig, encoder: MultimodalEnco
 
 
 def train_smooth(stage: Stage[SmoothConfig]) -> None:
-    """Smooth the heads that the recipe names, in the encoder that is exported already."""
-    encoder = stage.trained("encoder", MultimodalEncoder)
+    """Smooth the heads that the recipe names, in the encoder that is exported already, or in that of ``--start``."""
+    encoder = stage.initial(MultimodalEncoder, lambda: stage.trained("encoder", MultimodalEncoder)).eval()
     for modality in stage.config.modalities:
         smooth_head(stage, stage.config, encoder, modality)
     encoder.save_pretrained(stage.exported("encoder"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -95,16 +96,36 @@ class Stage(Generic[Config]):
             raise CheckpointError(f"{folder}: not there yet; run train.{stage} first")
         return load_part(folder, kind).to(self.device).eval()
 
+    def save(self, part: ModelMixin | None = None, /, **parts: ModelMixin) -> None:
+        """Export what was trained, all or nothing: to ``RUN/export/STAGE`` itself, or several parts to its subfolders."""
+        scratch = self.export.with_name(f"incomplete-{self.name}")
+        shutil.rmtree(scratch, ignore_errors=True)
+        for folder, trained in {**({} if part is None else {".": part}), **parts}.items():
+            trained.save_pretrained(scratch / folder)
+        shutil.rmtree(self.export, ignore_errors=True)
+        scratch.rename(self.export)
+
     @property
     def trained_on(self) -> tuple[str, ...]:
         """The splits that this stage trains on."""
         return TRAINED_SPLITS if getattr(self.config, "everything", False) else TRAINED_SPLITS[:1]
 
     def caches(self, *modalities: str) -> dict[str, ModalityCache]:
-        """Read the cached features of some modalities (all of the recipe's by default)."""
+        """Read the cached features of some modalities (all of the recipe's by default).
+
+        Raises:
+            CheckpointError: One is not cached.
+            InputError: No picture is left for validation.
+        """
         names = modalities or tuple(self.recipe.encoder.towers)
         caches = {name: ModalityCache.load(self.run / "cache", name) for name in names}
         set_aside_validation(caches)
+        if "image" in caches and not caches["image"].where(split="validation"):
+            pictured = len({caches["image"].items[row]["concept"] for row in caches["image"].where(split="train")})
+            raise InputError(
+                f"data: of {pictured} concepts with pictures none happens to be set aside for validation; mark the rows of "
+                'one or more with "split": "validation" in metadata.jsonl, and run train.embed into a new --run folder'
+            )
         return caches
 
 

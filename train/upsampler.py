@@ -150,7 +150,7 @@ def train_upsampler(stage: Stage[UpsamplerConfig]) -> None:
         return figures
 
     trained = train(config.loop, model, loss, stage.folder, validate=validate, description="upsampler")
-    trained.upsampler.save_pretrained(stage.export)
+    stage.save(trained.upsampler)
     print({"exported": str(stage.export), **validate(trained)})
 
 

@@ -63,6 +63,19 @@ class MultimodalEncoder(ModelMixin, ConfigMixin):
             raise InputError(f"modality {modality!r}: not known to this model; it takes {', '.join(self.branches)}")
         return cast(Tower, self.branches[modality])
 
+    def extend(self, other: MultimodalEncoder) -> None:
+        """Take in the towers of another encoder into the same space, which this one lacks; its own stay as they are.
+
+        Raises:
+            InputError: The spaces have other dimensions, or both have a tower of a modality.
+        """
+        both = [name for name in other.branches if name in self.branches]
+        if both or other.dim != self.dim:
+            wrong = f"both have a tower of {both[0]!r}" if both else f"dimensions {self.dim} and {other.dim} differ"
+            raise InputError(f"extend: {wrong}; give an encoder of other modalities and the same dimension")
+        self.branches.update(dict(other.branches.items()))
+        self.register_to_config(towers={**self.config.towers, **other.config.towers})
+
     def quantize(self) -> None:
         """Round the matrices of frozen backbones to 8 bits; the configuration says so, and once is enough."""
         towers = dict(self.config.towers)
@@ -141,7 +154,9 @@ def build_encoder(dim: int, towers: dict[str, dict[str, Any]]) -> MultimodalEnco
     for name, given in towers.items():
         options = dict(given)
         if isinstance(options.get("backbone"), str):
-            pretrained[name] = _tower_class(name, options).load_backbone(options["backbone"])
+            kind = _tower_class(name, options)
+            pretrained[name] = kind.load_backbone(options["backbone"])
+            options = {**kind.options_of(options["backbone"]), **options}
             options["backbone"] = _plain_config(pretrained[name].config)
         resolved[name] = options
     encoder = MultimodalEncoder(dim, resolved)

@@ -18,5 +18,9 @@ class InputError(UnclipError, ValueError):
     """
 
 
+class TrainingError(UnclipError):
+    """A training cannot go on: its loss is no longer finite."""
+
+
 class CheckpointError(UnclipError):
     """A saved model or training state cannot be loaded: missing, damaged, or of another kind."""

@@ -82,13 +82,13 @@ class ModalityCache:
         return values.float() if values.is_floating_point() else values
 
     def save(self, folder: Path, modality: str) -> None:
-        """Write the two files of this modality."""
+        """Write the two files of this modality; the tensors last, under another name until they are whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: value.contiguous() for name, value in self.tensors.items()}, folder / f"{modality}.safetensors"
-        )
         lines = ",\n".join(json.dumps(item, ensure_ascii=False) for item in self.items)
         (folder / f"{modality}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        incomplete = folder / f"{modality}.incomplete"
+        save_file({name: value.contiguous() for name, value in self.tensors.items()}, incomplete)
+        incomplete.replace(folder / f"{modality}.safetensors")
 
     @classmethod
     def load(cls, folder: Path, modality: str) -> ModalityCache:

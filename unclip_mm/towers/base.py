@@ -56,6 +56,11 @@ class Tower(nn.Module):
         raise TypeError(f"{type(self).__name__} has no head")
 
     @classmethod
+    def options_of(cls, source: str) -> dict[str, Any]:
+        """Return options of the tower that a pretrained network asks for, beside what the recipe says."""
+        return {}
+
+    @classmethod
     def load_backbone(cls, source: str) -> nn.Module:
         """Load a pretrained network from a local folder or a hub id, in float32.
 

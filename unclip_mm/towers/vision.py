@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
 
 from unclip_mm.errors import InputError
-from unclip_mm.towers.base import Features, Tower, build_backbone
+from unclip_mm.towers.base import Features, Tower, build_backbone, loading_from
 from unclip_mm.towers.heads import GridHead
+
+SIDE = 224
+"""Of the pictures that a network sees whose configuration does not say."""
 
 
 class VisionTower(Tower):
     """``pixels`` (B, C, S, S) in [-1, 1] -> (B, D + detail).
+
+    The network sees them as it was made to: in its own size, of as many channels as it has (a drawing's one channel is
+    repeated), with its own mean and deviation. What a frozen one says of a picture is not cached, as pictures are shifted
+    and scaled in training: it runs every time.
 
     With ``detail > 0`` the head gives more numbers than the shared space has: the first D are aligned with the other
     modalities, the others are free to say what no caption says (layout, pose, style), for the decoder.
@@ -22,13 +31,16 @@ class VisionTower(Tower):
     Args:
         dim: D.
         backbone: Configuration of a transformers vision encoder with ``last_hidden_state``: tokens (``vit``, ``dinov2``,
-            ...) or a map of features (``convnext``, ``convnextv2``), each place of which is then a token.
+            ...) or a map of features (``convnext``, ``convnextv2``), each place of which is then a token. Of a network of
+            pictures and texts (``clip``, ``siglip``) :func:`unclip_mm.encoder.build_encoder` takes the half that sees.
         frozen: Leave the backbone as it came.
         detail: Free dimensions beside the aligned ones.
         channels: Channels to which each token is squeezed.
         thicken: For drawings: how much thicker the lines are seen in use than they are, as :func:`thicker` takes it.
             In training drawings are turned, stretched, thickened and mixed with the edges of pictures, so the lines
             that the tower learns are wider than those that it is given afterwards.
+        mean, std: Of a colour, or of all of them, in [0, 1], which the network takes away and divides by; those of a
+            pretrained one are read from its ``preprocessor_config.json``.
 
     Raises:
         InputError: ``thicken`` is not from 0 to 1.
@@ -42,15 +54,18 @@ class VisionTower(Tower):
         detail: int = 0,
         channels: int = 24,
         thicken: float = 0.0,
+        mean: Sequence[float] = (0.5,),
+        std: Sequence[float] = (0.5,),
     ):
         if not 0 <= thicken <= 1:
             raise InputError(f"thicken: lines cannot be thicker by {thicken}; give a number from 0 to 1")
         super().__init__(build_backbone(backbone), frozen)
-        self.thicken = thicken
+        self.thicken, self.mean, self.std = thicken, tuple(mean), tuple(std)
         config = self.backbone.config
+        self.side, self.channels = getattr(config, "image_size", SIDE), config.num_channels
         with torch.no_grad():
             device = next(self.backbone.parameters()).device  # "meta" while a checkpoint is being loaded
-            blank = torch.zeros(1, config.num_channels, config.image_size, config.image_size, device=device)
+            blank = torch.zeros(1, self.channels, self.side, self.side, device=device)
             seen = self.backbone(pixel_values=blank).last_hidden_state
             count, width = as_tokens(seen).shape[1:]
         # The grid head takes the tokens, and what makes one vector of them would be dead weight.
@@ -60,12 +75,67 @@ class VisionTower(Tower):
             self.backbone.layernorm = nn.Identity()  # ConvNeXt has it after the mean over its map
         self.grid = GridHead(count, width, channels, dim + detail)
 
+    @classmethod
+    def options_of(cls, source: str) -> dict[str, Any]:
+        """Return the mean and the deviation that a pretrained network was trained with, where they stand beside it."""
+        from transformers.image_processing_base import ImageProcessingMixin  # a third of a second that few need
+
+        try:
+            options, _ = ImageProcessingMixin.get_image_processor_dict(source)
+        except OSError:
+            return {}
+        if not options.get("do_normalize", True):
+            return {"mean": [0.0], "std": [1.0]}
+        found = {"mean": options.get("image_mean"), "std": options.get("image_std")}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @classmethod
+    def load_backbone(cls, source: str) -> nn.Module:
+        """Load a pretrained network from a local folder or a hub id, in float32; of two halves the one that sees.
+
+        Raises:
+            CheckpointError: There is no such network, or its weights do not fit.
+        """
+
+        def load() -> nn.Module:
+            seeing = getattr(AutoConfig.from_pretrained(source), "vision_config", None)
+            kind: Any = AutoModel
+            if seeing is not None:
+                with torch.device("meta"):
+                    kind = type(AutoModel.from_config(seeing))
+            return kind.from_pretrained(source, dtype=torch.float32)
+
+        return loading_from(source, load)
+
+    def features(self, inputs: Features) -> Features:
+        """Return the inputs, also for a frozen backbone."""
+        return inputs
+
+    def forward(self, features: Features) -> Tensor:
+        """Turn pixels into vectors (B, D + detail)."""
+        if self.frozen:
+            self.backbone.eval()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            seen = self.run_backbone(features)
+        return self.head(seen)
+
     def run_backbone(self, inputs: Features) -> Features:
         """Return ``tokens`` (B, N, F)."""
         pixels = inputs["pixels"]
         if self.thicken and not self.training:
             pixels = thicker(pixels, self.thicken)
-        return {"tokens": as_tokens(self.backbone(pixel_values=pixels).last_hidden_state)}
+        return {"tokens": as_tokens(self.backbone(pixel_values=self._as_wanted(pixels)).last_hidden_state)}
+
+    def _as_wanted(self, pixels: Tensor) -> Tensor:
+        """Bring pixels (B, C, S, S) in [-1, 1] to the network's size, channels, mean and deviation."""
+        if pixels.shape[-1] != self.side:
+            size = (self.side, self.side)
+            pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
+        pixels = pixels.expand(-1, self.channels, -1, -1)
+        if self.mean == self.std == (0.5,):
+            return pixels
+        mean, std = (pixels.new_tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
+        return ((pixels + 1) / 2 - mean) / std
 
     def head(self, features: Features) -> Tensor:
         """Map the tokens to (B, D + detail)."""
