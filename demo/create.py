@@ -132,7 +132,7 @@ def _build_inputs() -> tuple[Media, list[gr.Slider]]:
         with gr.Tab("Image", id="image") as image_tab:
             image = build_image("A picture to vary", "image", 300)
     with gr.Group(visible=False) as mix:
-        gr.Markdown("**Mix**: how much each of them counts (all at 1: the model weighs them itself)", container=True)
+        gr.Markdown("**Mix**: how much each of them counts (all at 1: all count alike)", container=True)
         weights = [
             gr.Slider(0, 1, value=1, step=0.05, label=NAMES[name].capitalize(), visible=False, elem_id=f"weight-{name}")
             for name in MODALITIES
@@ -191,7 +191,7 @@ def _build_options(studio: Studio) -> list[Any]:
                 value=studio.defaults["num_inference_steps"],
                 step=1,
                 label="Steps",
-                info="more is slower and cleaner",
+                info="fewer than the default is worse, more is slower and no better",
                 elem_id="steps",
             )
             guidance = gr.Slider(

@@ -137,7 +137,7 @@ def _is_touched(image: Image.Image) -> bool:
 
 
 def read_weights(weights: Mapping[str, float], modalities: list[str]) -> dict[str, float] | None:
-    """Keep the weights of the modalities in use, 1 where none is given; None where all are 1: the model weighs them itself.
+    """Keep the weights of the modalities in use, 1 where none is given; None where all are 1: all count alike.
 
     Example:
         >>> read_weights({"text": 0.3, "audio": 0.7, "image": 1}, ["text", "audio"])

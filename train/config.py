@@ -1,7 +1,8 @@
 """What a recipe says: one small dataclass a stage, all of them plain values that print and compare.
 
-A recipe (:mod:`train.recipes`) is one instance of :class:`Recipe`; every field can be set from the command line:
-``python -m train.decoder --recipe pictograms --loop.steps 1000``.
+A recipe (:mod:`train.recipes`) is one instance of :class:`Recipe`. What concerns one stage alone can be set from the
+command line: ``python -m train.decoder --recipe pictograms --loop.steps 1000``. What several stages have to agree on
+(towers, sizes of pictures, steps of the decoder, what is looked up) is the recipe's own.
 """
 
 from __future__ import annotations
@@ -78,12 +79,15 @@ class EncoderConfig:
     towers: tyro.conf.Suppress[dict[str, dict[str, Any]]] = field(default_factory=dict)
     """Modality -> the tower's ``type`` and options."""
     objective: str = "unialign"
+    """unialign, pmrl, infonce, gram, triangle, symile or cs-aligner."""
     objective_options: tyro.conf.Suppress[dict[str, Any]] = field(default_factory=dict)
-    """Arguments of the objective, but for the anchor."""
+    """Its arguments. Its anchor is ``anchor`` below, unless this says otherwise: None contrasts all pairs, where it can."""
     reconstruction_weight: float = 10.0
     """Weight of predicting the picture from its embedding, which keeps the embedding decodable."""
     reconstruction_width: int = 256
+    """Of the network that predicts the picture, which only training uses."""
     reconstruction_depth: int = 2
+    """Its layers."""
     max_tokens: int = 50
     """Longest stretch of a sequence that is trained on at a time (2 s of audio)."""
     hide_tokens: float = 0.15
@@ -145,8 +149,8 @@ class DistillConfig:
     """The image decoder once more, for few steps without guidance."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
-    steps: int = 4
-    """Evaluations that the result is meant for, and judged at in training."""
+    steps: tyro.conf.Suppress[int] = 4
+    """Evaluations that the result is meant for, judged at in training, and finetuned in."""
     teacher_steps: int = 12
     guidance_scale: float = 1.5
     """Of the teacher; it goes into the result."""
@@ -167,7 +171,7 @@ class RendererConfig:
     """The autoencoder's decoder half, trained anew once the image decoder is there."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
-    picture_size: int = 64
+    picture_size: tyro.conf.Suppress[int] = 64
     """Side of the pictures; the latents stay those of the recipe's ``image_size``."""
     channels: tuple[int, ...] = (64, 64, 64, 128, 128)
     """Widths from full resolution down; each entry more than the encoder half has doubles the picture."""
@@ -290,7 +294,7 @@ class Recipe:
 
     name: str
     data: str
-    """"pictograms" (prepared by ``python -m train.pictograms``) or "synthetic" (made on the spot)."""
+    """The folder data/NAME is taken where no other is given; "synthetic" is made on the spot."""
     image_size: int
     """Side of the pictures that the autoencoder and the towers see."""
     autoencoder: AutoencoderConfig

@@ -1,7 +1,7 @@
 """Draw the sheets of the README: ``python -m train.showcase --data data/pictograms --output docs/pictures``.
 
 Everyday words, chosen before any picture was seen, and held-out voices, sounds, sketches and images, chosen by hash: what
-was given on the left, and what was made of it, a column a seed. Nothing is picked.
+was given on the left, and what was made of it, a column a seed; and what the upsampler makes. Nothing is picked.
 """
 
 from __future__ import annotations

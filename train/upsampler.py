@@ -14,27 +14,21 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from train.autoencoder import peak_signal_to_noise, picture_losses
 from train.config import UpsamplerConfig
 from train.embed import LARGE
 from train.loop import Losses, Step, train
 from train.normalizer import load_or_fit_normalizer
+from train.pictures import embed_pictures, shrink
 from train.stage import Stage, run_stage
 from unclip_mm.data.cache import pixels_to_float
 from unclip_mm.encoder import MultimodalEncoder
-from unclip_mm.normalizer import EmbeddingNormalizer
 from unclip_mm.upsampler import FACTOR, Upsampler, enlarge
 
 BATCH = 64
 VALIDATED = 64
 """Held-out pictures that the log is about."""
-
-
-def shrink(pixels: Tensor, size: int) -> Tensor:
-    """Return pictures (B, 3, H, W) of another side: (B, 3, size, size), about in the same range."""
-    return F.interpolate(pixels, size, mode="bicubic", antialias=True)
 
 
 def blur(pictures: Tensor, widths: Tensor) -> Tensor:
@@ -94,17 +88,6 @@ class Pieces:
         return small, self.embeddings[rows].float(), large
 
 
-@torch.no_grad()
-def embed(large: Tensor, size: int, encoder: MultimodalEncoder, normalizer: EmbeddingNormalizer) -> Tensor:
-    """Return the standardised embeddings (N, E) of pictures (N, 3, H, W), uint8, in half precision."""
-    device = next(encoder.parameters()).device
-    parts = []
-    for part in tqdm(large.split(BATCH), desc="embeddings", unit="batch"):
-        seen = shrink(pixels_to_float(part), size).clamp(-1, 1).to(device)
-        parts.append(normalizer.normalize(encoder.image_embedding({"pixels": seen}).cpu()).half())
-    return torch.cat(parts)
-
-
 class UpsamplingLoss(nn.Module):
     """L1 of the pixels and of their gradients."""
 
@@ -121,11 +104,12 @@ def train_upsampler(stage: Stage[UpsamplerConfig]) -> None:
     """Train and export to ``RUN/export/upsampler``."""
     config, device, cache = stage.config, stage.device, stage.caches(LARGE)[LARGE]
     encoder = stage.trained("encoder", MultimodalEncoder)
-    normalizer = load_or_fit_normalizer(stage, encoder)
+    normalizer = load_or_fit_normalizer(stage, encoder).to(device)
 
     def prepare(split: str) -> Pieces:
         large = cache.tensors["pixels"][cache.where(split=split)]
-        return Pieces(large, embed(large, stage.recipe.image_size, encoder, normalizer))
+        embedded = embed_pictures(large, stage.recipe.image_size, encoder, normalizer).embeddings
+        return Pieces(large, embedded.half())
 
     pieces, held_out = prepare("train"), prepare("validation")
     torch.manual_seed(config.loop.seed)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unclip_mm.errors import InputError
 
-__all__ = ["check_same_everywhere", "gather_with_grad", "process_count", "step_generator", "step_seed"]
+__all__ = ["check_same_everywhere", "gather_with_grad", "process_count", "step_seed"]
 
 
 def process_count() -> int:
@@ -96,15 +96,3 @@ def step_seed(seed: int, rank: int, step: int) -> int:
             raise InputError(f"{name}: {value!r} is no int of 0 or more; give one")
     digest = hashlib.sha256(f"{seed}/{rank}/{step}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
-
-
-def step_generator(seed: int, rank: int, step: int, device: str | torch.device = "cpu") -> torch.Generator:
-    """Give a generator that starts at `step_seed(seed, rank, step)`.
-
-    Example:
-        >>> import torch
-        >>> a, b = (torch.rand(3, generator=step_generator(7, 0, 100)) for _ in range(2))
-        >>> torch.equal(a, b)
-        True
-    """
-    return torch.Generator(device).manual_seed(step_seed(seed, rank, step))
