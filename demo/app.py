@@ -16,7 +16,7 @@ from demo import create, explore, understand
 from demo.studio import Studio
 from demo.theme import CSS, build_theme
 from demo.training_pictures import TrainingPictures
-from unclip_mm.checkpoints import DEFAULT_CHECKPOINT, find_checkpoint
+from unclip_mm.checkpoints import DEFAULT_CHECKPOINT, fetch_checkpoint
 from unclip_mm.commands.loading import load_pipeline
 from unclip_mm.errors import UnclipError
 
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
     try:
         for checkpoint in args.checkpoint:
-            find_checkpoint(checkpoint)
+            fetch_checkpoint(checkpoint)
         if args.mcp and find_spec("mcp") is None:
             raise ImportError("--mcp: the package mcp is not installed; pip install 'unclip-mm[mcp]' brings it")
         print(f"Loading {', '.join(args.checkpoint)} ...", flush=True)

@@ -191,7 +191,7 @@ def _build_options(studio: Studio) -> list[Any]:
                 value=studio.defaults["num_inference_steps"],
                 step=1,
                 label="Steps",
-                info="fewer than the default is worse, more is slower and no better",
+                info="fewer than the model's own are worse, more are slower and seldom better",
                 elem_id="steps",
             )
             guidance = gr.Slider(

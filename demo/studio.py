@@ -159,8 +159,8 @@ class Studio:
     @cached_property
     def words(self) -> list[str]:
         """What the model was taught to draw, a caption each; empty where the checkpoint does not say."""
-        file = None if self.folder is None else self.folder / VOCABULARY
-        return file.read_text(encoding="utf-8").split("\n")[:-1] if file is not None and file.is_file() else []
+        file = self.folder / VOCABULARY
+        return file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
 
     @cached_property
     def word_vectors(self) -> Tensor:
@@ -206,8 +206,8 @@ class Studio:
 
     def card(self) -> str:
         """Return the model card, without its header; empty where there is none."""
-        file = None if self.folder is None else self.folder / "README.md"
-        if file is None or not file.is_file():
+        file = self.folder / "README.md"
+        if not file.is_file():
             return ""
         text = file.read_text(encoding="utf-8")
         return text.split("---\n", 2)[2] if text.startswith("---\n") else text

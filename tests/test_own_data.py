@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import torch
 
 from train import embed
 from train.conditions import Conditions
-from train.config import LoopConfig
-from train.encoder import EncoderLoss, check_options, train_encoder
+from train.config import EncoderConfig, LoopConfig
+from train.encoder import Batches, EncoderLoss, anchored, check_options, train_encoder
 from train.loop import train
 from train.recipes.tiny import TINY
 from train.run import prepare_data
@@ -24,6 +23,7 @@ from unclip_mm.data.synthetic import make_synthetic_world
 from unclip_mm.encoder import MultimodalEncoder, build_encoder
 from unclip_mm.errors import InputError, TrainingError
 from unclip_mm.normalizer import EmbeddingNormalizer
+from unclip_mm.processing import MultimodalProcessor
 
 LOOP = LoopConfig(steps=2, batch_size=4, learning_rate=1e-3, log_every=50, validate_every=2)
 VECTOR = {"type": "vector", "features": 2, "width": 8}
@@ -145,10 +145,52 @@ def test_two_precisions_in_one_process_are_refused_before_anything_is_trained() 
 
 
 def test_a_part_is_exported_whole_or_not_at_all(tmp_path: Path) -> None:
+    class Unwritable(EmbeddingNormalizer):
+        def save_pretrained(self, *_: object, **__: object) -> None:
+            raise OSError("no space left")
+
     stage = Stage("finetune", TINY, TINY.finetune, tmp_path)
     normalizer = EmbeddingNormalizer(4, 2, ("image",))
-    stage.save(normalizer)
-    shutil.copytree(stage.export, tmp_path / "export" / "incomplete-finetune" / "decoder")  # what a kill would leave
+    stage.save(decoder=normalizer)
+    with pytest.raises(OSError, match="no space left"):
+        stage.save(decoder=normalizer, autoencoder=Unwritable(4, 2, ("image",)))
+    assert [path.name for path in stage.export.iterdir()] == ["decoder"]  # and what was written is not in the way:
     stage.save(decoder=normalizer, autoencoder=normalizer)
     assert sorted(path.name for path in stage.export.iterdir()) == ["autoencoder", "decoder"]
     assert [path.name for path in stage.export.parent.iterdir()] == ["finetune"]
+
+
+def test_rows_without_pictures_do_not_keep_others_from_being_shifted_and_redrawn(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    cached(tmp_path, "image", pixels(4), "tttt")
+    cached(tmp_path, "sketch", {"pixels": torch.full((6, 1, 32, 32), 255, dtype=torch.uint8)}, "tttttt")
+    cached(tmp_path, "imu", {"vector": torch.randn(8, 2)}, "tttttttt")
+    caches = {name: ModalityCache.load(tmp_path / "cache", name) for name in ("image", "sketch", "imu")}
+    batch = Batches(caches, "imu", 50, 0.0, torch.device("cpu")).draw(8, torch.Generator().manual_seed(0))
+    (image, pictured), (sketch, drawn), (_, there) = (batch[name] for name in ("image", "sketch", "imu"))
+    assert (int(pictured.sum()), int(drawn.sum()), int(there.sum())) == (4, 6, 8) and not (pictured & ~drawn).any()
+    assert len(image["pixels"]) == 4 and len(sketch["pixels"]) == 6
+    originals = caches["image"].features(range(4))["pixels"]
+    assert all(float((one - originals).abs().amax(dim=(1, 2, 3)).min()) > 0.1 for one in image["pixels"])
+    edges = (sketch["pixels"] < 1).any(dim=(1, 2, 3))  # the drawings are blank, so what is seen are edges of pictures
+    assert 0 < int(edges.sum()) <= 4
+    alone = Batches({"sketch": caches["sketch"], "imu": caches["imu"]}, "imu", 50, 0.0, torch.device("cpu"))
+    assert int(alone.draw(8, torch.Generator().manual_seed(0))["sketch"][1].sum()) == 6
+
+
+def test_a_new_modality_leaves_the_tokenizer_as_it_is(tmp_path: Path) -> None:
+    make_synthetic_world(tmp_path / "data", image_size=32, variations=1)
+    embed.main("tiny", tmp_path / "data", tmp_path / "run", ("text",))
+    words = MultimodalProcessor.from_pretrained(tmp_path / "run" / "export" / "processor")({"text": ["a red circle"]})
+    file = tmp_path / "data" / "metadata.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps({**r, "text": ["zzz qqq zq"]} if "text" in r else r) + "\n" for r in rows))
+    embed.main("tiny", tmp_path / "data", tmp_path / "run", ("sketch",))
+    again = MultimodalProcessor.from_pretrained(tmp_path / "run" / "export" / "processor")
+    assert torch.equal(again({"text": ["a red circle"]})["text"]["input_ids"], words["text"]["input_ids"])
+
+
+def test_the_anchor_of_a_later_tower_is_its_own() -> None:
+    config = EncoderConfig(objective="infonce", objective_options={"anchor": None})
+    assert anchored(config) == {"anchor": None}
+    assert anchored(replace(config, only=("audio",), anchor="text")) == {"anchor": "text"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import CLIPConfig, CLIPModel, ConvNextConfig, ConvNextModel
+from transformers import CLIPConfig, CLIPModel, ConvNextConfig, ConvNextModel, SiglipConfig, SiglipModel
 
 from unclip_mm.encoder import MultimodalEncoder, build_encoder
 from unclip_mm.errors import InputError
@@ -121,3 +121,36 @@ def test_a_pretrained_network_sees_what_it_was_trained_on(tmp_path: Path) -> Non
         larger = drawing.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
         again = encoder.tower("sketch").run_backbone({"pixels": larger})["tokens"]
     assert float(F.cosine_similarity(again, seen, dim=-1).min()) > 0.9
+    with torch.no_grad():
+        half = encoder.to(torch.bfloat16).embed("sketch", {"pixels": larger.bfloat16()})
+    assert bool(half.isfinite().all())
+
+
+@pytest.mark.parametrize("kind", ["convnext", "siglip"])
+def test_a_frozen_network_that_sees_is_kept_in_eight_bits(tmp_path: Path, kind: str) -> None:
+    torch.manual_seed(0)
+    if kind == "convnext":
+        network: Any = ConvNextModel(ConvNextConfig(**{k: v for k, v in CONVNEXT.items() if k != "model_type"}))
+    else:
+        seeing = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+        vision = {**seeing, "image_size": 16, "patch_size": 8}
+        network = SiglipModel(SiglipConfig(text_config={**seeing, "vocab_size": 9}, vision_config=vision))
+    network.save_pretrained(tmp_path / "network")
+    options = {"type": "vision", "backbone": str(tmp_path / "network"), "frozen": True, "channels": 3}
+    encoder = build_encoder(4, {"sketch": options}).eval()
+    drawings = {"pixels": torch.rand(2, 1, 16, 16) * 2 - 1}
+    with torch.no_grad():
+        before = encoder.embed("sketch", drawings)
+        encoder.quantize()
+        encoder.save_pretrained(tmp_path / "encoder")
+        again = MultimodalEncoder.from_pretrained(tmp_path / "encoder").eval().embed("sketch", drawings)
+    assert float(F.cosine_similarity(again, before, dim=-1).min()) > 0.98
+
+
+@pytest.mark.parametrize(("size", "side"), [((24, 24), 24), ([16, 24], None)])
+def test_sizes_of_pictures_are_squares(size: Any, side: int | None) -> None:
+    if side is None:
+        with pytest.raises(InputError, match="backbone: sees pictures of 16 x 24; give one that sees squares"):
+            VisionTower(4, {**CONVNEXT, "image_size": size})
+    else:
+        assert VisionTower(4, {**CONVNEXT, "image_size": size}).side == side

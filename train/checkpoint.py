@@ -85,9 +85,8 @@ class Trained:
         for name, value in state.items():  # parameters that have had no gradient yet have no state
             position, key = name.split(".")
             parameter = ordered[int(position)]
-            self.optimizer.state[parameter][key] = value.to(
-                parameter.device
-            )  # the step as well: the optimiser is fused
+            # The count of steps as well: the fused optimiser wants it there.
+            self.optimizer.state[parameter][key] = value.to(parameter.device)
         if self.ema:
             shadow = load_file(newest / "ema.safetensors")
             self.ema.shadow_params = [shadow[name].to(p.device) for name, p in self.parameters.items()]

@@ -1,7 +1,8 @@
 """Compute what no training changes, once: ``python -m train.embed --recipe pictograms --data data/pictograms``.
 
 Every item of the manifest goes through its processor and the frozen part of its tower. The results lie in
-``RUN/cache`` and are read by all other trainings; with trainable backbones they are the processed inputs themselves.
+``RUN/cache`` and are read by all other trainings; of pictures, and with trainable backbones, they are the processed
+inputs themselves.
 """
 
 from __future__ import annotations
@@ -181,6 +182,10 @@ def main(
     if set(wanted) - {PICTURES, LARGE} or not saved.is_dir():
         encoder = build_encoder(chosen.encoder.dim, chosen.encoder.towers).eval()
         processor = build_processor(chosen, [t for row in manifest.rows if row.split == "train" for t in row.text])
+        if saved.is_dir():  # what is cached already was read by these: a tokenizer of other captions spells otherwise
+            before = MultimodalProcessor.from_pretrained(saved).processors
+            kept = {name: before[name] for name in processor.modalities if name in before and name not in wanted}
+            processor = MultimodalProcessor({**processor.processors, **kept})
         processor.save_pretrained(saved)
     for modality in wanted:
         if modality in (PICTURES, LARGE):

@@ -141,30 +141,50 @@ class Batches:
         """Return one batch of ``count`` concepts."""
         batch: Batch = {}
         positions = self.pools.draw(count, generator)
+        pictured = positions.get("image", torch.full((0,), -1)) >= 0
         pixels = None
-        drawn = "image" in positions and "pixels" in self.caches["image"].tensors
-        if drawn and bool((positions["image"] >= 0).all()):
-            pixels = shift_and_scale(self.caches["image"].features(positions["image"])["pixels"], generator)
+        if pictured.any():
+            pixels = shift_and_scale(self.caches["image"].features(positions["image"][pictured])["pixels"], generator)
+            batch["image"] = self._on_device({"pixels": pixels}, pictured)
         for modality, chosen in positions.items():
             where = chosen >= 0
-            if modality == "image" and pixels is not None:
-                batch[modality] = self._on_device({"pixels": pixels}, where)
-            elif modality == "sketch" and pixels is not None and "pixels" in self.caches["sketch"].tensors:
-                batch[modality] = self._on_device({"pixels": self._sketches(chosen, pixels, generator)}, where | True)
-            elif where.any():
+            if modality == "sketch" and "pixels" in self.caches["sketch"].tensors:
+                sketches, where = self._sketches(chosen, pixels, pictured, generator)
+                features = {"pixels": sketches}
+            elif modality == "image" or not where.any():
+                continue
+            else:
                 features = self.caches[modality].features(chosen[where])
                 features = hide(crop(features, self.max_tokens, generator), self.hide_tokens, generator)
+            if where.any():
                 batch[modality] = self._on_device(features, where)
-        return batch
+        return {name: batch[name] for name in positions if name in batch}
 
-    def _sketches(self, chosen: Tensor, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Drawings where there are any, and in their place, or two times in five, the edges of the pictures."""
-        sketches = line_drawing(pixels, generator)
-        real = (chosen >= 0) & (torch.rand(len(chosen), generator=generator) < 0.6)
-        if real.any():
-            drawn = shift_and_scale(self.caches["sketch"].features(chosen[real])["pixels"], generator)
-            sketches[real] = another_hand(drawn, generator)
-        return sketches
+    def _sketches(
+        self, chosen: Tensor, pixels: Tensor | None, pictured: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Drawings where there are any, and in their place, or two times in five, the edges of the pictures.
+
+        Args:
+            chosen: Places of the drawings in their cache (B,), -1 where there is none.
+            pixels: Of the rows that have a picture.
+            pictured: Which rows these are, bool (B,), or (0,) where there are no pictures at all.
+
+        Returns:
+            (n, 1, S, S), and which rows these are, bool (B,).
+        """
+        side = self.caches["sketch"].tensors["pixels"].shape[-1]
+        sketches, there = torch.ones(len(chosen), 1, side, side), chosen >= 0
+        drawn = there & (torch.rand(len(chosen), generator=generator) < 0.6)
+        if pixels is None:
+            drawn = there
+        else:
+            sketches[pictured] = line_drawing(pixels, generator)
+            drawn, there = drawn | (there & ~pictured), there | pictured
+        if drawn.any():
+            own = shift_and_scale(self.caches["sketch"].features(chosen[drawn])["pixels"], generator)
+            sketches[drawn] = another_hand(own, generator)
+        return sketches[there], there
 
     def _on_device(self, features: Features, where: Tensor) -> tuple[Features, Tensor]:
         return {name: values.to(self.device) for name, values in features.items()}, where.to(self.device)
@@ -322,16 +342,17 @@ def train_encoder(stage: Stage[EncoderConfig]) -> None:
     if config.only:
         stage = replace(stage, start=stage.start or stage.export)
     encoder = stage.initial(MultimodalEncoder, lambda: build_encoder(config.dim, config.towers), dim=config.dim)
-    lacking = {name: options for name, options in config.towers.items() if name not in encoder.branches}
-    encoder.extend(build_encoder(config.dim, lacking))
+    lacking = [name for name in config.only if name in config.towers and name not in encoder.branches]
+    if lacking:
+        encoder.extend(build_encoder(config.dim, {name: config.towers[name] for name in lacking}))
     for phase in phases(config):
         encoder = train_phase(stage, phase, encoder)
         if not phase.only:
             for modality in stage.recipe.smooth.modalities:
                 smooth_head(stage, stage.recipe.smooth, encoder, modality)
-    stage.save(encoder)
     if stage.exported("normalizer").is_dir():
-        fit_normalizer(stage, encoder)  # what an encoder before this one was fitted to says nothing of its space
+        fit_normalizer(stage, encoder)  # that of an encoder before says nothing of this one's space
+    stage.save(encoder)
     print({"exported": str(stage.export)})
 
 

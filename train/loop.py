@@ -150,9 +150,10 @@ def train(
             with averaged(trained), torch.no_grad(), accelerator.autocast():
                 model.eval()
                 _log(accelerator, run, done, validate(model))
-        if accelerator.is_main_process and saves:
-            trained.save(run, done, decided, config.keep_checkpoints)
+        if saves:
             last_save = now
+            if accelerator.is_main_process:
+                trained.save(run, done, decided, config.keep_checkpoints)
         if stop and done < config.steps:
             progress.close()
             raise SystemExit(f"{description}: stopped at step {done} of {config.steps}; run again to go on")

@@ -1,4 +1,4 @@
-"""Fit the statistics that lie between encoder, prior and decoder, once a run."""
+"""Fit the statistics that lie between encoder, prior and decoder, once for every encoder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from train.stage import Stage
+from train.stage import Stage, save_whole
 from unclip_mm.data.cache import ModalityCache
 from unclip_mm.encoder import MultimodalEncoder, aligned_part
 from unclip_mm.normalizer import EmbeddingNormalizer
@@ -36,11 +36,11 @@ def load_or_fit_normalizer(stage: Stage[Any], encoder: MultimodalEncoder) -> Emb
 def fit_normalizer(stage: Stage[Any], encoder: MultimodalEncoder, most: int = 4000) -> EmbeddingNormalizer:
     """Fit the run's normalizer to at most ``most`` training items a modality, and export it.
 
-    Once more whenever a tower was trained alone: it changes where that modality lies, and nothing else.
+    Once more whenever an encoder was trained; a tower that trains alone changes where its modality lies, nothing else.
     """
     normalizer = EmbeddingNormalizer(encoder.image_embedding_dim, encoder.dim, encoder.modalities)
     aligned: dict[str, Tensor] = {}
-    for modality, cache in stage.caches().items():
+    for modality, cache in stage.caches(*encoder.modalities).items():
         rows = torch.tensor(cache.where(split="train"))
         rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:most]]
         embedded = embed_all(encoder, cache, modality, rows.tolist())
@@ -49,5 +49,5 @@ def fit_normalizer(stage: Stage[Any], encoder: MultimodalEncoder, most: int = 40
             embedded = aligned_part(embedded, encoder.dim)
         aligned[modality] = embedded
     normalizer.fit(image_embeddings, aligned)
-    normalizer.save_pretrained(stage.exported("normalizer"))
+    save_whole(stage.exported("normalizer"), {".": normalizer})
     return normalizer

@@ -13,7 +13,7 @@ import torch
 
 from train.config import SmoothConfig
 from train.normalizer import embed_all
-from train.stage import Stage, run_stage
+from train.stage import Stage, run_stage, save_whole
 from unclip_mm.encoder import MultimodalEncoder
 
 
@@ -39,7 +39,7 @@ def train_smooth(stage: Stage[SmoothConfig]) -> None:
     encoder = stage.initial(MultimodalEncoder, lambda: stage.trained("encoder", MultimodalEncoder)).eval()
     for modality in stage.config.modalities:
         smooth_head(stage, stage.config, encoder, modality)
-    encoder.save_pretrained(stage.exported("encoder"))
+    save_whole(stage.exported("encoder"), {".": encoder})
     print({"exported": str(stage.exported("encoder"))})
 
 

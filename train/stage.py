@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -97,13 +97,8 @@ class Stage(Generic[Config]):
         return load_part(folder, kind).to(self.device).eval()
 
     def save(self, part: ModelMixin | None = None, /, **parts: ModelMixin) -> None:
-        """Export what was trained, all or nothing: to ``RUN/export/STAGE`` itself, or several parts to its subfolders."""
-        scratch = self.export.with_name(f"incomplete-{self.name}")
-        shutil.rmtree(scratch, ignore_errors=True)
-        for folder, trained in {**({} if part is None else {".": part}), **parts}.items():
-            trained.save_pretrained(scratch / folder)
-        shutil.rmtree(self.export, ignore_errors=True)
-        scratch.rename(self.export)
+        """Export what was trained to ``RUN/export/STAGE`` itself, or several parts to its subfolders."""
+        save_whole(self.export, {**({} if part is None else {".": part}), **parts})
 
     @property
     def trained_on(self) -> tuple[str, ...]:
@@ -127,6 +122,27 @@ class Stage(Generic[Config]):
                 'one or more with "split": "validation" in metadata.jsonl, and run train.embed into a new --run folder'
             )
         return caches
+
+
+def save_whole(folder: Path, parts: Mapping[str, ModelMixin]) -> None:
+    """Write parts to subfolders of a folder, all of them or none: what was there before stays until they are written.
+
+    Of several processes one writes, and the others wait.
+    """
+    from accelerate import PartialState
+
+    processes = PartialState()
+    if processes.is_main_process:
+        scratch = folder.with_name(f"incomplete-{folder.name}")
+        shutil.rmtree(scratch, ignore_errors=True)
+        for name, part in parts.items():
+            part.save_pretrained(scratch / name)
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.is_dir():
+            shutil.rmtree(folder)
+        scratch.rename(folder)
+    processes.wait_for_everyone()
 
 
 def find_recipe(name: str) -> Recipe:

@@ -26,7 +26,6 @@ from unclip_mm.data.cache import pixels_to_float
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.upsampler import FACTOR, Upsampler, enlarge
 
-BATCH = 64
 VALIDATED = 64
 """Held-out pictures that the log is about."""
 

@@ -142,6 +142,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def plan(rows: int, num_images: int, seed: int | None, path: Path) -> list[Job]:
     """Every picture to make, prompt by prompt; seeds count up from the first, which is drawn if it is not given.
 
+    After the largest comes 0.
+
     Example:
         >>> [(job.row, job.seed, str(job.path)) for job in plan(2, 1, 7, Path("a.png"))]
         [(0, 7, 'a-1.png'), (1, 8, 'a-2.png')]
@@ -150,7 +152,7 @@ def plan(rows: int, num_images: int, seed: int | None, path: Path) -> list[Job]:
 
     first = secrets.randbelow(2**31) if seed is None else seed
     paths = numbered_paths(path, rows * num_images)
-    return [Job(index // num_images, first + index, path) for index, path in enumerate(paths)]
+    return [Job(index // num_images, (first + index) % 2**32, path) for index, path in enumerate(paths)]
 
 
 def batches(jobs: list[Job], num_images: int, size: int) -> Iterator[list[Job]]:

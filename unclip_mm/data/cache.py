@@ -84,6 +84,7 @@ class ModalityCache:
     def save(self, folder: Path, modality: str) -> None:
         """Write the two files of this modality; the tensors last, under another name until they are whole."""
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{modality}.safetensors").unlink(missing_ok=True)
         lines = ",\n".join(json.dumps(item, ensure_ascii=False) for item in self.items)
         (folder / f"{modality}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
         incomplete = folder / f"{modality}.incomplete"

@@ -19,7 +19,8 @@ Features = dict[str, Tensor]
 class Tower(nn.Module):
     """Turns one modality's tensors into vectors (B, D), not yet normalised.
 
-    ``features`` is the part worth caching: with a frozen backbone its outputs, otherwise the inputs as they are.
+    ``features`` is the part worth caching: with a frozen backbone its outputs (but for pictures, which are shifted and
+    scaled in training), otherwise the inputs as they are.
     ``forward`` is the part that is trained. A subclass says how its backbone runs and what its head is.
 
     Attributes:

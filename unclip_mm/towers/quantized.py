@@ -89,10 +89,15 @@ class QuantizedLinear(QuantizedRows):
 
 def quantize(backbone: PreTrainedModel) -> None:
     """Put the linear maps of a network of transformers, and its table of words if it has one, in 8 bits, in place."""
-    words = backbone.get_input_embeddings()
+    try:
+        words = backbone.get_input_embeddings()
+    except NotImplementedError:  # some that see have nothing that is embedded
+        words = None
     if isinstance(words, nn.Embedding):
         backbone.set_input_embeddings(QuantizedWords.of(words))
     for module in list(backbone.modules()):
+        if isinstance(module, nn.MultiheadAttention):
+            continue  # it multiplies by the matrices of its linear maps itself
         for name, part in list(module.named_children()):
             if isinstance(part, nn.Linear):
                 setattr(module, name, QuantizedLinear.of(part))

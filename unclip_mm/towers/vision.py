@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from unclip_mm.errors import InputError
 from unclip_mm.towers.base import Features, Tower, build_backbone, loading_from
@@ -61,8 +61,7 @@ class VisionTower(Tower):
             raise InputError(f"thicken: lines cannot be thicker by {thicken}; give a number from 0 to 1")
         super().__init__(build_backbone(backbone), frozen)
         self.thicken, self.mean, self.std = thicken, tuple(mean), tuple(std)
-        config = self.backbone.config
-        self.side, self.channels = getattr(config, "image_size", SIDE), config.num_channels
+        self.side, self.channels = _side(self.backbone.config), getattr(self.backbone.config, "num_channels", 3)
         with torch.no_grad():
             device = next(self.backbone.parameters()).device  # "meta" while a checkpoint is being loaded
             blank = torch.zeros(1, self.channels, self.side, self.side, device=device)
@@ -71,6 +70,9 @@ class VisionTower(Tower):
         # The grid head takes the tokens, and what makes one vector of them would be dead weight.
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None
+        if getattr(self.backbone, "use_head", False):  # SigLIP's pooler
+            self.backbone.use_head = False
+            del self.backbone.head
         if seen.ndim == 4 and hasattr(self.backbone, "layernorm"):
             self.backbone.layernorm = nn.Identity()  # ConvNeXt has it after the mean over its map
         self.grid = GridHead(count, width, channels, dim + detail)
@@ -130,7 +132,8 @@ class VisionTower(Tower):
         """Bring pixels (B, C, S, S) in [-1, 1] to the network's size, channels, mean and deviation."""
         if pixels.shape[-1] != self.side:
             size = (self.side, self.side)
-            pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
+            enlarged = F.interpolate(pixels.float(), size, mode="bicubic", antialias=True, align_corners=False)
+            pixels = enlarged.clamp(-1, 1).to(pixels.dtype)
         pixels = pixels.expand(-1, self.channels, -1, -1)
         if self.mean == self.std == (0.5,):
             return pixels
@@ -140,6 +143,15 @@ class VisionTower(Tower):
     def head(self, features: Features) -> Tensor:
         """Map the tokens to (B, D + detail)."""
         return self.grid(features["tokens"])
+
+
+def _side(config: PretrainedConfig) -> int:
+    """Return the side of the square pictures that a network sees."""
+    size: Any = getattr(config, "image_size", None) or SIDE
+    sides = [size] if isinstance(size, int) else list(size)
+    if len(set(sides)) != 1:
+        raise InputError(f"backbone: sees pictures of {' x '.join(map(str, sides))}; give one that sees squares")
+    return sides[0]
 
 
 def thicker(pixels: Tensor, share: float | Tensor) -> Tensor:
