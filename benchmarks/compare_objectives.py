@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from train.command import one_line_errors
 from train.config import LoopConfig
-from train.encoder import Batch, Batches, place_rows
+from train.encoder import place_rows
+from train.encoder_batches import Batch, Batches
 from train.evaluate import load_pipeline
 from train.evaluation.generation import DIRECT, PRIOR, Gallery, choose_prompts, make_images, score
 from train.evaluation.items import Pool, build_pools, images

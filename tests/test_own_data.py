@@ -13,7 +13,8 @@ import torch
 from train import embed
 from train.conditions import Conditions
 from train.config import EncoderConfig, LoopConfig
-from train.encoder import Batches, EncoderLoss, anchored, check_options, train_encoder
+from train.encoder import EncoderLoss, anchored, check_options, train_encoder
+from train.encoder_batches import Batches
 from train.loop import train
 from train.recipes.tiny import TINY
 from train.run import prepare_data
