@@ -15,7 +15,6 @@ from demo import samples
 from demo.media import CANVAS, Media, build_image, build_neighbours, build_sketchpad, build_sound
 from demo.prompt import (
     MAX_PICTURES,
-    MAX_SEED,
     MODALITIES,
     NAMES,
     choose_seeds,
@@ -27,6 +26,7 @@ from demo.prompt import (
 from demo.studio import Settings, Studio
 from demo.training_pictures import TrainingPictures
 from unclip_mm import InputError, inputs
+from unclip_mm.seeds import MAX_SEED
 
 MAX_STEPS = 50
 MAX_GUIDANCE = 10.0

@@ -13,10 +13,11 @@ from PIL import Image
 from demo import samples
 from demo.create import PIPELINE_QUEUE, as_message
 from demo.media import build_compact, build_neighbours
-from demo.prompt import MAX_SEED, choose_seeds, read_prompt, whole_number
+from demo.prompt import choose_seeds, read_prompt, whole_number
 from demo.studio import OnStep, Picture, Settings, Studio
 from demo.training_pictures import TrainingPictures
 from unclip_mm import InputError, inputs
+from unclip_mm.seeds import MAX_SEED
 
 MAX_STOPS = 12
 SUM_SEEDS = 4

@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 
 from unclip_mm import InputError, inputs
+from unclip_mm.seeds import MAX_SEED, count_up
 
 MODALITIES = ("text", "audio", "sketch", "image")
 NAMES = {"text": "text", "audio": "sound", "sketch": "sketch", "image": "image"}
 """What the page calls each modality, in its labels and its messages."""
 MAX_PICTURES = 8
-MAX_SEED = 2**32 - 1
 NOTHING_GIVEN = "Nothing to make a picture from: type some words, add a sound, draw a sketch, or upload an image."
 
 _FAINT = 8
@@ -171,7 +171,7 @@ def choose_seeds(seed: object, keep: bool, count: object) -> list[int]:
     first = secrets.randbelow(2**31)
     if keep and seed is not None:
         first = whole_number(seed, "seed", 0, MAX_SEED)
-    return [(first + index) % (MAX_SEED + 1) for index in range(pictures)]
+    return count_up(first, pictures)
 
 
 def whole_number(value: object, name: str, low: int, high: int) -> int:

@@ -11,10 +11,11 @@ import gradio as gr
 
 from demo.create import PIPELINE_QUEUE, as_message
 from demo.media import build_compact
-from demo.prompt import MAX_SEED, NAMES, choose_seeds, read_prompt
+from demo.prompt import NAMES, choose_seeds, read_prompt
 from demo.studio import Settings, Studio
 from unclip_mm import InputError
 from unclip_mm.checkpoints import is_bundled
+from unclip_mm.seeds import MAX_SEED
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 SEEDS_A_MODEL = 4

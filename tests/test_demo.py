@@ -19,7 +19,6 @@ from demo import samples
 from demo.app import main, parse_arguments
 from demo.prompt import (
     MAX_PICTURES,
-    MAX_SEED,
     choose_seeds,
     drawing_on,
     modalities_in_use,
@@ -28,6 +27,7 @@ from demo.prompt import (
     real_number,
     whole_number,
 )
+from unclip_mm.seeds import MAX_SEED
 
 
 def canvas(background: Image.Image | None = None, stroke: bool = False, colour: str = "black") -> dict[str, Any]:

@@ -272,6 +272,7 @@ def test_numbers_of_numpy_are_numbers(pipe: UnCLIPMultimodalPipeline) -> None:
     plain = pipe(text=["a", "b"], seeds=[0, 1], weights={"text": 0.5}, num_inference_steps=2)
     same = pipe(text=["a", "b"], seeds=np.arange(2), weights={"text": np.float32(0.5)}, num_inference_steps=np.int64(2))
     assert same.seeds == plain.seeds == [0, 1] and type(same.seeds[0]) is int
+    assert pipe(text=["a", "b"], seeds=np.uint32(2**32 - 1)).seeds == [2**32 - 1, 0]  # after the largest comes 0
     assert all(difference(a, b) == 0 for a, b in zip(same.images, plain.images, strict=True))
 
 

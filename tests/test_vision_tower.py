@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from transformers import CLIPConfig, CLIPModel, ConvNextConfig, ConvNextModel, SiglipConfig, SiglipModel
 
 from unclip_mm.encoder import MultimodalEncoder, build_encoder
-from unclip_mm.errors import InputError
+from unclip_mm.errors import CheckpointError, InputError
 from unclip_mm.towers import VisionTower
 from unclip_mm.towers.vision import thicker
 
@@ -121,6 +121,11 @@ def test_a_pretrained_network_sees_what_it_was_trained_on(tmp_path: Path) -> Non
         larger = drawing.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
         again = encoder.tower("sketch").run_backbone({"pixels": larger})["tokens"]
     assert float(F.cosine_similarity(again, seen, dim=-1).min()) > 0.9
+    (tmp_path / "preprocessor_config.json").write_text("no JSON")
+    with pytest.raises(
+        CheckpointError, match=r"preprocessor_config.json cannot be read .* give the tower's mean and std"
+    ):
+        VisionTower.options_of(str(tmp_path))
     with torch.no_grad():
         half = encoder.to(torch.bfloat16).embed("sketch", {"pixels": larger.bfloat16()})
     assert bool(half.isfinite().all())

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from unclip_mm.errors import CheckpointError
+from unclip_mm.errors import CheckpointError, first_line
 
 DEFAULT_CHECKPOINT = "pictograms"
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
@@ -94,7 +94,6 @@ def fetch_checkpoint(checkpoint: str | Path = DEFAULT_CHECKPOINT, **options: Any
     try:
         return Path(snapshot_download(found, allow_patterns=list(FILES), **options))
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckpointError(
-            f"checkpoint: {found} is no local folder and cannot be fetched from the hub ({reason[0]})"
+            f"checkpoint: {found} is no local folder and cannot be fetched from the hub ({first_line(error)})"
         ) from error

@@ -18,7 +18,7 @@ def noise_by_seed(
 
     Args:
         shape: Of one sample.
-        seeds: One a sample, from 0 to 2**32 - 1: PyTorch's generator on the CPU looks at no more bits than these.
+        seeds: One a sample, from 0 to :data:`unclip_mm.seeds.MAX_SEED`.
         device: Where the noise goes.
         stream: What it is for, where one seed is used for several things: other names, other noise.
 

@@ -156,7 +156,8 @@ def build_encoder(dim: int, towers: dict[str, dict[str, Any]]) -> MultimodalEnco
         if isinstance(options.get("backbone"), str):
             kind = _tower_class(name, options)
             pretrained[name] = kind.load_backbone(options["backbone"])
-            options = {**kind.options_of(options["backbone"]), **options}
+            if not {"mean", "std"} <= options.keys():
+                options = {**kind.options_of(options["backbone"]), **options}
             options["backbone"] = _plain_config(pretrained[name].config)
         resolved[name] = options
     encoder = MultimodalEncoder(dim, resolved)

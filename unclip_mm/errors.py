@@ -24,3 +24,14 @@ class TrainingError(UnclipError):
 
 class CheckpointError(UnclipError):
     """A saved model or training state cannot be loaded: missing, damaged, or of another kind."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none.
+
+    Example:
+        >>> first_line(OSError("no such file\\nlong explanation"))
+        'no such file'
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

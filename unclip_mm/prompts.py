@@ -13,9 +13,9 @@ from torch import Tensor
 
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
+from unclip_mm.seeds import MAX_SEED, count_up
 
 MAX_COUNT = 4096
-MAX_SEED = 2**32 - 1
 _SEEDS_ARE = f"give whole numbers from 0 to {MAX_SEED}, one a picture, or a single one"
 
 
@@ -157,12 +157,12 @@ def check_seeds(seeds: int | Sequence[int] | None, count: int, draw: Callable[[]
     """
     if seeds is None:
         return [draw() for _ in range(count)]
-    if not isinstance(seeds, Integral | Iterable):
-        raise InputError(f"seeds: {seeds!r} is not allowed; {_SEEDS_ARE}")
-    given = list(range(int(seeds), int(seeds) + count)) if isinstance(seeds, Integral) else list(seeds)
+    given: list[Any] = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    for seed in given:
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) <= MAX_SEED:
+            raise InputError(f"seeds: {seed!r} is not allowed; {_SEEDS_ARE}")
+    if not isinstance(seeds, Iterable):
+        return count_up(int(given[0]), count)
     if len(given) != count:
         raise InputError(f"seeds: {len(given)} for {count} pictures; give one a picture, or a single number")
-    for seed in given:
-        if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= MAX_SEED:
-            raise InputError(f"seeds: {seed!r} is not allowed; {_SEEDS_ARE}")
     return [int(seed) for seed in given]

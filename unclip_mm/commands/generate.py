@@ -31,6 +31,7 @@ from unclip_mm.commands.prompt import (
     read_prompt,
 )
 from unclip_mm.errors import InputError
+from unclip_mm.seeds import MAX_SEED, count_up
 
 if TYPE_CHECKING:
     from unclip_mm.embeddings import Embeddings
@@ -78,7 +79,7 @@ def add_parser(commands: Any) -> None:
     )
     steer.add_argument("--upsample", action="store_true", help="make the pictures twice as large")
     amount = parser.add_argument_group("amount")
-    amount.add_argument("--seed", metavar="N", type=whole_number(0, 2**32 - 1), help="seed of the first picture")
+    amount.add_argument("--seed", metavar="N", type=whole_number(0, MAX_SEED), help="seed of the first picture")
     amount.add_argument(
         "--num-images", metavar="N", type=whole_number(1, 10_000), default=1, help="pictures a prompt (default: 1)"
     )
@@ -142,8 +143,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def plan(rows: int, num_images: int, seed: int | None, path: Path) -> list[Job]:
     """Every picture to make, prompt by prompt; seeds count up from the first, which is drawn if it is not given.
 
-    After the largest comes 0.
-
     Example:
         >>> [(job.row, job.seed, str(job.path)) for job in plan(2, 1, 7, Path("a.png"))]
         [(0, 7, 'a-1.png'), (1, 8, 'a-2.png')]
@@ -152,7 +151,8 @@ def plan(rows: int, num_images: int, seed: int | None, path: Path) -> list[Job]:
 
     first = secrets.randbelow(2**31) if seed is None else seed
     paths = numbered_paths(path, rows * num_images)
-    return [Job(index // num_images, (first + index) % 2**32, path) for index, path in enumerate(paths)]
+    seeds = count_up(first, len(paths))
+    return [Job(index // num_images, seeds[index], path) for index, path in enumerate(paths)]
 
 
 def batches(jobs: list[Job], num_images: int, size: int) -> Iterator[list[Job]]:

@@ -13,7 +13,7 @@ from unclip_mm import inputs
 from unclip_mm.checkpoints import is_bundled
 from unclip_mm.commands.checks import MODALITIES, as_path
 from unclip_mm.commands.prompt import Prompt, option
-from unclip_mm.errors import CheckpointError, UnclipError
+from unclip_mm.errors import CheckpointError, UnclipError, first_line
 
 if TYPE_CHECKING:
     from unclip_mm.embeddings import Embeddings
@@ -106,17 +106,6 @@ def encode(pipeline: UnCLIPMultimodalPipeline, media: Media, rows: int) -> Embed
     return Embeddings.cat(
         [pipeline.encode(**rows_of(media, range(start, min(start + BATCH_SIZE, rows)))) for start in starts]
     )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none.
-
-    Example:
-        >>> first_line(OSError("no such file\\nlong explanation"))
-        'no such file'
-    """
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
 
 
 @contextlib.contextmanager

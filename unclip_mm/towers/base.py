@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from unclip_mm.errors import CheckpointError, InputError
+from unclip_mm.errors import CheckpointError, InputError, first_line
 from unclip_mm.towers.quantized import quantize
 
 Features = dict[str, Tensor]
@@ -19,16 +19,18 @@ Features = dict[str, Tensor]
 class Tower(nn.Module):
     """Turns one modality's tensors into vectors (B, D), not yet normalised.
 
-    ``features`` is the part worth caching: with a frozen backbone its outputs (but for pictures, which are shifted and
-    scaled in training), otherwise the inputs as they are.
+    ``features`` is the part worth caching: with a frozen backbone its outputs, unless its inputs are augmented; otherwise
+    the inputs as they are.
     ``forward`` is the part that is trained. A subclass says how its backbone runs and what its head is.
 
     Attributes:
         backbone: A network of transformers, or None.
         frozen: Whether the backbone is left as it came.
+        augmented: Whether training changes the inputs, so that a frozen backbone has to see them anew each time.
     """
 
     backbone: Any
+    augmented = False
 
     def __init__(self, backbone: nn.Module | None = None, frozen: bool = False):
         super().__init__()
@@ -72,16 +74,18 @@ class Tower(nn.Module):
 
     def features(self, inputs: Features) -> Features:
         """Return what ``forward`` takes: outputs of a frozen backbone (no gradient), or the inputs."""
-        if not self.frozen:
-            return inputs
-        if self.backbone is not None:
-            self.backbone.eval()
-        with torch.no_grad():
-            return self.run_backbone(inputs)
+        return self._seen(inputs) if self.frozen and not self.augmented else inputs
 
     def forward(self, features: Features) -> Tensor:
         """Turn ``features`` into vectors (B, D)."""
-        return self.head(features if self.frozen else self.run_backbone(features))
+        return self.head(features if self.frozen and not self.augmented else self._seen(features))
+
+    def _seen(self, inputs: Features) -> Features:
+        """Run the backbone; a frozen one as in use, without a gradient."""
+        if self.frozen and self.backbone is not None:
+            self.backbone.eval()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.run_backbone(inputs)
 
 
 def build_backbone(config: dict[str, Any]) -> nn.Module:
@@ -108,5 +112,4 @@ def loading_from(source: str, load: Callable[[], nn.Module]) -> nn.Module:
     try:
         return load()
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"backbone {source}: cannot be loaded ({reason})") from error
+        raise CheckpointError(f"backbone {source}: cannot be loaded ({first_line(error)})") from error

@@ -91,7 +91,7 @@ def quantize(backbone: PreTrainedModel) -> None:
     """Put the linear maps of a network of transformers, and its table of words if it has one, in 8 bits, in place."""
     try:
         words = backbone.get_input_embeddings()
-    except NotImplementedError:  # some that see have nothing that is embedded
+    except NotImplementedError:  # so transformers says of one without a table, such as ConvNeXt
         words = None
     if isinstance(words, nn.Embedding):
         backbone.set_input_embeddings(QuantizedWords.of(words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from unclip_mm.errors import InputError
+from unclip_mm.errors import CheckpointError, InputError, first_line
 from unclip_mm.towers.base import Features, Tower, build_backbone, loading_from
 from unclip_mm.towers.heads import GridHead
 
@@ -46,6 +47,8 @@ class VisionTower(Tower):
         InputError: ``thicken`` is not from 0 to 1.
     """
 
+    augmented = True
+
     def __init__(
         self,
         dim: int,
@@ -79,13 +82,22 @@ class VisionTower(Tower):
 
     @classmethod
     def options_of(cls, source: str) -> dict[str, Any]:
-        """Return the mean and the deviation that a pretrained network was trained with, where they stand beside it."""
+        """Return the mean and the deviation that a pretrained network was trained with; a folder may lack them.
+
+        Raises:
+            CheckpointError: They cannot be read: of the hub, what is not there cannot be told from what was not fetched.
+        """
         from transformers.image_processing_base import ImageProcessingMixin  # a third of a second that few need
 
         try:
             options, _ = ImageProcessingMixin.get_image_processor_dict(source)
-        except OSError:
-            return {}
+        except OSError as error:
+            if Path(source).is_dir() and not (Path(source) / "preprocessor_config.json").is_file():
+                return {}
+            raise CheckpointError(
+                f"backbone {source}: its preprocessor_config.json cannot be read ({first_line(error)}); "
+                "give the tower's mean and std in the recipe"
+            ) from error
         if not options.get("do_normalize", True):
             return {"mean": [0.0], "std": [1.0]}
         found = {"mean": options.get("image_mean"), "std": options.get("image_std")}
@@ -108,18 +120,6 @@ class VisionTower(Tower):
             return kind.from_pretrained(source, dtype=torch.float32)
 
         return loading_from(source, load)
-
-    def features(self, inputs: Features) -> Features:
-        """Return the inputs, also for a frozen backbone."""
-        return inputs
-
-    def forward(self, features: Features) -> Tensor:
-        """Turn pixels into vectors (B, D + detail)."""
-        if self.frozen:
-            self.backbone.eval()
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            seen = self.run_backbone(features)
-        return self.head(seen)
 
     def run_backbone(self, inputs: Features) -> Features:
         """Return ``tokens`` (B, N, F)."""
