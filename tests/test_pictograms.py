@@ -161,6 +161,8 @@ def archives(tmp_path_factory) -> Path:
         "animals/gatto_01": svg(disc("tan"), "Gatto nero"),
         "animals/cat_line": svg(ring(36), "cat"),
         "animals/cat_dark": svg(disc("black"), "cat"),
+        "food/fruit/pear_jean-victor_balin_01r": svg(disc("salmon"), "pear"),
+        "animals/seal_sek_": svg(disc("grey"), "cat"),
         "animals/strange": svg(disc("red"), "Xyzzy"),
         "shapes/cat": svg(disc("red"), "cat"),
     }
@@ -189,6 +191,7 @@ def test_rows_of_all_sources(prepared):
     assert rows["drawing-actions-run"].text == ("running", "to run", "run")
     assert rows["drawing-fruit_n_veg-bananas"].concept == "banana"
     assert rows["clipart-animals-gatto_01"].text[0] == "black cat"
+    assert rows["clipart-food-fruit-pear_jean-victor_balin_01r"].concept == "apple"  # by eye, whatever its title says
     assert rows["openmoji-e001"].text == ("tablet", "a tablet")
     for absent in (
         "noto-1f408-1f3fb",  # a skin tone
@@ -200,6 +203,7 @@ def test_rows_of_all_sources(prepared):
         "clipart-animals-strange",  # no English word
         "clipart-shapes-cat",  # no thing
         "clipart-animals-cat_dark",  # a silhouette
+        "clipart-animals-seal_sek_",  # by eye: not what its title says
     ):
         assert absent not in rows
     assert (

@@ -11,6 +11,7 @@ from hashlib import sha256
 from train.pictograms import emoji, pysiogame, stamps
 from train.pictograms.archives import Archives
 from train.pictograms.captions import clean, unique, with_article
+from train.pictograms.clipart_checked import LEFT_OUT, RELABELLED
 from train.pictograms.clipart_words import DROPPED_FILES, DROPPED_WORDS, EXTRA_WORDS, TRANSLATED
 from train.pictograms.picture import Picture
 
@@ -42,11 +43,11 @@ def pictures(archives: Archives) -> Iterator[Picture]:
     for path in sorted(folder.rglob("*.svg")):
         name = path.relative_to(folder).with_suffix("").as_posix()
         group = path.parent.relative_to(folder).as_posix()
-        if not GROUPS.match(group) or DROPPED_GROUPS.match(group) or DROPPED_FILES.search(name):
+        if not GROUPS.match(group) or DROPPED_GROUPS.match(group) or DROPPED_FILES.search(name) or name in LEFT_OUT:
             continue
         content = path.read_bytes()
         text = content.decode("utf-8", errors="replace")
-        label = clipart_label(path.stem, _title(text), words)
+        label = RELABELLED.get(name) or clipart_label(path.stem, _title(text), words)
         drawing = sha256(re.sub(rb"<metadata.*?</metadata>", b"", content, flags=re.DOTALL)).hexdigest()
         if label is None or drawing in seen or (path.stem, label) in seen:
             continue
