@@ -30,6 +30,7 @@ from unclip_mm.seeds import MAX_SEED
 
 MAX_STEPS = 50
 MAX_GUIDANCE = 10.0
+ANY_STYLE = "any"
 PIPELINE_QUEUE = "pipeline"
 """The concurrency id of every event that uses the pipeline: they run one after the other."""
 
@@ -182,6 +183,14 @@ def _build_options(studio: Studio) -> list[Any]:
         keep = gr.Checkbox(
             value=False, label="Keep this seed", info="else every click draws a new one", min_width=120, elem_id="keep"
         )
+    style = gr.Dropdown(
+        [(ANY_STYLE, ""), *studio.styles],
+        value="",
+        visible=bool(studio.styles),
+        label="Style",
+        info="what was never taught in a style is guessed; an image alone has its own",
+        elem_id="style",
+    )
     with gr.Accordion("More settings", open=False):
         negative = gr.Textbox(label="Away from", placeholder="words the picture should not be like", elem_id="negative")
         with gr.Row():
@@ -217,7 +226,7 @@ def _build_options(studio: Studio) -> list[Any]:
         info="by the upsampler; takes a little longer",
         elem_id="upsample",
     )
-    return [count, seed, keep, negative, steps, guidance, prior, upsample]
+    return [count, seed, keep, negative, steps, guidance, prior, upsample, style]
 
 
 def _handler(studio: Studio) -> Any:
@@ -238,6 +247,7 @@ def _handler(studio: Studio) -> Any:
         guidance: float = studio.defaults["guidance_scale"],
         use_prior: bool = studio.has_prior,
         upsample: bool = False,
+        style: str | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  (how gradio finds it)
     ) -> Iterator[tuple[list[tuple[str, str]], int, str]]:
         started = time.perf_counter()
@@ -252,6 +262,7 @@ def _handler(studio: Studio) -> Any:
                 use_prior=use_prior,
                 upsample=upsample,
                 negative_text=negative_text or "",
+                style=style or None,
             )
             pictures: list[tuple[str, str]] = []
             with tempfile.TemporaryDirectory(prefix="unclip-mm-") as folder:  # gradio copies the files to its own cache

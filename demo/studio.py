@@ -38,6 +38,7 @@ class Settings:
         use_prior: Whether the prior runs; else a prompt means one picture, whatever the seed.
         upsample: Whether pictures are made twice as large.
         negative_text: What to lead the picture away from; blank for nothing.
+        style: One of the model's styles; None for any.
     """
 
     steps: int | None = None
@@ -45,6 +46,7 @@ class Settings:
     use_prior: bool = True
     upsample: bool = False
     negative_text: str = ""
+    style: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Studio:
         self.name = checkpoint if is_bundled(checkpoint) or not Path(checkpoint).is_dir() else Path(checkpoint).name
         self.has_prior = pipeline.prior is not None
         self.has_upsampler = pipeline.upsampler is not None
+        self.styles = pipeline.styles
         self.defaults = {name: pipeline.config[name] for name in SETTINGS}
         self.folder = fetch_checkpoint(checkpoint)
         self._lock = threading.Lock()
@@ -93,11 +96,20 @@ class Studio:
         Raises:
             InputError: Something of the prompt or of the settings cannot be used.
         """
-        call: dict[str, Any] = {"weights": prompt.weights, "use_prior": settings.use_prior}
+        call: dict[str, Any] = {
+            "weights": prompt.weights,
+            "use_prior": settings.use_prior,
+            "style": settings.style,
+        }
         if settings.negative_text.strip():
             call["negative_text"] = inputs.check_text(settings.negative_text, name="negative text")
         negative = {"text": call["negative_text"]} if "negative_text" in call else {}
-        facts = {"prompt": prompt.description, "weights": prompt.weights, "negative": negative}
+        facts = {
+            "prompt": prompt.description,
+            "weights": prompt.weights,
+            "negative": negative,
+            "style": settings.style,
+        }
         with self._lock:
             embeddings = self._embed(prompt, opposed=bool(negative))
         yield from self._decode([embeddings] * len(seeds), seeds, settings, call, facts, on_step)

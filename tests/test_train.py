@@ -154,7 +154,8 @@ def test_the_prior_prefers_what_the_finished_decoder_makes_well(tiny_run: Path, 
         finished_errors(stage, encoder, normalizer, ["a giraffe"])
 
     # Which picture a row was drawn for is told by its target: where no picture is shown, mostly the best of its concept.
-    batches = Batches(stage, encoder, normalizer, stage.trained_on, 1, well_made(errors, 20.0))
+    prior = stage.trained("prior", MultimodalPrior)
+    batches = Batches(stage, encoder, normalizer, prior, stage.trained_on, 1, well_made(errors, 20.0))
     best = batches.preferred(batches.preferred.numbers, torch.Generator().manual_seed(0))
     plain = batches.any_picture(batches.any_picture.numbers, torch.Generator().manual_seed(0))
     assert float(errors[best].mean()) < float(errors[plain].mean())

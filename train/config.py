@@ -262,6 +262,8 @@ class PriorConfig:
     """Probability with which, in the two fifths of the cases that show several, each further modality is shown."""
     condition_noise: float = 1.5
     """Largest length of the noise added to the condition (of length 1): new voices and drawings lie that far off."""
+    tell_style: float = 0.5
+    """Share of the rows that are told the style of their picture, where the data names several styles."""
 
 
 @dataclass(frozen=True)

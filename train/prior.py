@@ -1,7 +1,7 @@
 """Train the prior: ``python -m train.prior --recipe pictograms``.
 
 Diffusion over standardised image embeddings, conditioned on the mean of any subset of the modalities of the same
-concept. The network predicts the clean embedding.
+concept, and on the picture's style or on none. The network predicts the clean embedding.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from train.normalizer import load_or_fit_normalizer
 from train.preferred import PictureDraw
 from train.stage import Stage, run_stage
 from train.views import Views, encode_views
+from unclip_mm.data.cache import ModalityCache
 from unclip_mm.diffusion import dropped
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.normalizer import EmbeddingNormalizer
-from unclip_mm.prior import MultimodalPrior
+from unclip_mm.prior import ANY_STYLE, MultimodalPrior
 
 
 def prior_scheduler() -> DDIMScheduler:
@@ -42,9 +43,11 @@ class SampleLoss(nn.Module):
         super().__init__()
         self.prior = prior
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, condition: Tensor, known: Tensor, target: Tensor) -> Losses:
+    def forward(
+        self, noisy: Tensor, timesteps: Tensor, condition: Tensor, known: Tensor, style: Tensor, target: Tensor
+    ) -> Losses:
         """Return the losses of a batch."""
-        predicted = self.prior(noisy, timesteps, condition, known).float()
+        predicted = self.prior(noisy, timesteps, condition, known, style).float()
         cosine = F.cosine_similarity(predicted, target, dim=-1).mean()
         return {"sample_loss": (predicted - target).square().mean(), "cosine": cosine}
 
@@ -58,10 +61,11 @@ class Batches:
         stage: Of the prior.
         encoder: Of the run.
         normalizer: Of the run.
+        prior: Whose styles may be told.
         split: Whose pictures are drawn.
         views: Versions of each picture.
-        logits: (N,), of the pictures: where no picture is shown, those of a concept answer with the chances of their
-            softmax; None lets all of them answer alike.
+        logits: (N,), of the pictures: where neither a picture nor a style is shown, those of a concept answer with the
+            chances of their softmax; None lets all of them answer alike.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Batches:
         stage: Stage[PriorConfig],
         encoder: MultimodalEncoder,
         normalizer: EmbeddingNormalizer,
+        prior: MultimodalPrior,
         split: str | Sequence[str],
         views: int,
         logits: Tensor | None = None,
@@ -76,7 +81,9 @@ class Batches:
         caches = stage.caches()
         self.config, self.normalizer, self.device = stage.config, normalizer, stage.device
         self.rows = caches["image"].where(split=split)
-        self.concepts = [caches["image"].items[row]["concept"] for row in self.rows]
+        pictures = [caches["image"].items[row] for row in self.rows]
+        self.concepts = [picture["concept"] for picture in pictures]
+        self.styles = prior.style_numbers([picture.get("style") for picture in pictures]).cpu()
         self.any_picture, self.preferred = PictureDraw(self.concepts), PictureDraw(self.concepts, logits)
         self.views: Views = encode_views(caches["image"], self.rows, encoder, None, views, stage.config.loop.seed)
         memory = memorise(stage.recipe, stage.run, encoder, normalizer)
@@ -91,12 +98,21 @@ class Batches:
         concepts = [self.concepts[i] for i in chosen.tolist()]
         noise = self.config.condition_noise
         condition, shown = self.conditions.draw_with_shown(concepts, embeddings, noise, generator)
+        told = torch.rand(count, generator=generator) < self.config.tell_style
+        style = torch.where(told, self.styles[chosen], ANY_STYLE)
         preferred, _ = self.views.draw(self.preferred(asked, generator), generator)
-        target = self.normalizer.normalize(torch.where(shown["image"][:, None], embeddings, preferred))
+        settled = shown["image"] | (style != ANY_STYLE)
+        target = self.normalizer.normalize(torch.where(settled[:, None], embeddings, preferred))
         known = ~dropped(count, self.config.drop_condition, generator)
         timesteps = torch.randint(self.schedule.config.num_train_timesteps, (count,), generator=generator)
         noisy = self.schedule.add_noise(target, torch.randn(target.shape, generator=generator), timesteps)
-        return tuple(part.to(self.device) for part in (noisy, timesteps, condition, known, target))
+        return tuple(part.to(self.device) for part in (noisy, timesteps, condition, known, style, target))
+
+
+def named_styles(pictures: ModalityCache) -> tuple[str, ...]:
+    """Return the styles of the pictures that are trained on, sorted; none where there is only one."""
+    styles = {pictures.items[row].get("style") for row in pictures.where(split="train")} - {None}
+    return tuple(sorted(styles)) if len(styles) > 1 else ()
 
 
 def train_prior(stage: Stage[Any], logits: Tensor | None = None) -> None:
@@ -104,12 +120,14 @@ def train_prior(stage: Stage[Any], logits: Tensor | None = None) -> None:
     config: PriorConfig = stage.config
     encoder = stage.trained("encoder", MultimodalEncoder)
     normalizer = load_or_fit_normalizer(stage, encoder)
-    batches = Batches(stage, encoder, normalizer, stage.trained_on, config.views, logits)
-    held_out = Batches(stage, encoder, normalizer, "validation", 1)
     torch.manual_seed(config.loop.seed)
     sizes = {"aligned_dim": encoder.dim, "embedding_dim": encoder.image_embedding_dim}
     layers = {"width": config.width, "hidden": config.hidden, "layers": config.layers}
-    model = SampleLoss(stage.initial(MultimodalPrior, lambda: MultimodalPrior(**sizes, **layers), **sizes))
+    styles = named_styles(stage.caches("image")["image"]) if config.tell_style else ()
+    prior = stage.initial(MultimodalPrior, lambda: MultimodalPrior(**sizes, **layers, styles=styles), **sizes)
+    batches = Batches(stage, encoder, normalizer, prior, stage.trained_on, config.views, logits)
+    held_out = Batches(stage, encoder, normalizer, prior, "validation", 1)
+    model = SampleLoss(prior)
 
     def loss(prepared: nn.Module, step: Step) -> Losses:
         return prepared(*batches.draw(step.batch_size, step.generator))

@@ -25,6 +25,7 @@ from unclip_mm.prompts import (
     check_count,
     check_scale,
     check_seeds,
+    check_styles,
     check_weights,
     collect_prompt,
     stored_prompt,
@@ -47,6 +48,11 @@ class EmbeddingPipeline(DiffusionPipeline):
     def modalities(self) -> tuple[str, ...]:
         """The modalities that this model takes."""
         return self.encoder.modalities
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles that pictures may be asked for in; empty for a model that was told of none."""
+        return () if self.prior is None else tuple(self.prior.config.styles)
 
     @torch.no_grad()
     def encode(
@@ -144,6 +150,7 @@ class EmbeddingPipeline(DiffusionPipeline):
         prior_steps: int | None = None,
         prior_guidance_scale: float | None = None,
         use_prior: bool = True,
+        style: str | Sequence[str | None] | None = None,
     ) -> Tensor:
         """Return the whole image embeddings (B, E) that prompts come to: what the call would decode.
 
@@ -166,11 +173,14 @@ class EmbeddingPipeline(DiffusionPipeline):
         steps = check_count("prior_steps", prior_steps, self.config.prior_steps)
         scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
         condition, whole = self._condition(given, embeddings, Prompt({}))
+        through_prior = condition is not None and use_prior and self.prior is not None
+        styles = self._style_numbers(style, 0 if condition is None else len(condition), through_prior)
         if condition is not None:
             asked = self.meaning(condition, check_weights(weights, condition.modalities))
             chosen = check_seeds(seeds, len(asked), draw=lambda: secrets.randbelow(1 << 32))
-            through_prior = use_prior and self.prior is not None
-            whole = self._ask_prior(asked, chosen, steps, scale, None) if through_prior else self._completed(asked)
+            whole = (
+                self._ask_prior(asked, chosen, steps, scale, None, styles) if through_prior else self._completed(asked)
+            )
         assert whole is not None
         return self.normalizer.denormalize(whole)
 
@@ -197,10 +207,30 @@ class EmbeddingPipeline(DiffusionPipeline):
             )
         return self._encode(given), None
 
-    def _ask_prior(self, asked: Tensor, seeds: Sequence[int], steps: int, scale: float, away: Tensor | None) -> Tensor:
+    def _style_numbers(
+        self, style: str | Sequence[str | None] | None, count: int, through_prior: bool
+    ) -> Tensor | None:
+        """Return the style of each of ``count`` prompts as the prior numbers them, int64 (B,); None for no style."""
+        if style is not None and not through_prior:
+            raise InputError(
+                "style: has no say where the prior is not asked: of an image alone, of whole image embeddings, and "
+                "with use_prior=False"
+            )
+        styles = check_styles(style, count, self.styles)
+        return None if styles is None else self.prior.style_numbers(styles)
+
+    def _ask_prior(
+        self,
+        asked: Tensor,
+        seeds: Sequence[int],
+        steps: int,
+        scale: float,
+        away: Tensor | None,
+        style: Tensor | None,
+    ) -> Tensor:
         """Sample standardised image embeddings (B, E)."""
         noise = noise_by_seed((self.encoder.image_embedding_dim,), seeds, self.device, stream="prior")
-        return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scale, away)
+        return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scale, away, style=style)
 
     def _completed(self, asked: Tensor) -> Tensor:
         """Return standardised image embeddings (B, E) of what the prior would be asked with (B, D), without it."""

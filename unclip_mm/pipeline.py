@@ -176,6 +176,7 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         guidance_scale: float | None = None,
         prior_guidance_scale: float | None = None,
         use_prior: bool = True,
+        style: str | Sequence[str | None] | None = None,
         upsample: bool = False,
         batch_size: int = 32,
         output_type: str = "pil",
@@ -196,6 +197,8 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
             num_inference_steps, prior_steps: Evaluations of decoder and prior.
             guidance_scale, prior_guidance_scale: 1 is no guidance.
             use_prior: False takes what the prior would be asked with to one picture's embedding, whatever the seed.
+            style: The name of one of :attr:`styles` for all prompts, or a list with one, or None, a prompt. Where the
+                model was taught no picture of a thing in that style, the prior guesses one.
             upsample: Make them twice as large, by the model's upsampler.
             batch_size: Most pictures in memory at a time; results do not depend on it.
             output_type: "pil", "np" or "pt"; see :class:`UnCLIPOutput`.
@@ -216,7 +219,7 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         prior_scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
         pictures = check_count("num_images_per_prompt", num_images_per_prompt, 1)
         condition, whole = self._condition(given, embeddings, against)
-        through_prior = use_prior and self.prior is not None
+        through_prior = condition is not None and use_prior and self.prior is not None
         guided = ("prior_guidance_scale", prior_scale) if through_prior else ("guidance_scale", scale)
         _check_guided(against, *guided)
         if output_type not in OUTPUT_TYPES:
@@ -226,6 +229,7 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         prompts = whole if whole is not None else condition
         assert prompts is not None
         count = len(prompts)
+        styles = self._style_numbers(style, count, through_prior)
         chosen_weights = check_weights(weights, ("image",) if condition is None else condition.modalities)
         all_seeds = check_seeds(seeds, count * pictures, draw=lambda: secrets.randbelow(1 << 32))
         asked = None if condition is None else self.meaning(condition, chosen_weights)
@@ -245,7 +249,8 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
                 assert whole is not None
                 embedded = whole[part]
             elif through_prior:
-                embedded, away = self._ask_prior(asked[part], part_seeds, prior_steps, prior_scale, away), None
+                like = None if styles is None else styles[part]
+                embedded, away = self._ask_prior(asked[part], part_seeds, prior_steps, prior_scale, away, like), None
             else:
                 embedded, away = self._completed(asked[part]), None if away is None else self._completed(away)
             pixels = self._decode(embedded, part_seeds, steps, scale, away, callback_on_step_end)

@@ -3,9 +3,14 @@
 It does not know modalities. Whatever a prompt consists of is moved to where images lie and averaged to one vector
 (:meth:`unclip_mm.normalizer.EmbeddingNormalizer.condition`), and the prior is asked for a picture of that. So what it
 learns of one modality serves all of them, and one that joins the space later works without training the prior again.
+
+What no prompt says, the style that a picture is made in, may be asked for by name: the styles are those that the data
+names.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +20,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 TIME_FREQUENCIES = 256
+ANY_STYLE = 0
 
 
 class MultimodalPrior(ModelMixin, ConfigMixin):
@@ -30,27 +36,46 @@ class MultimodalPrior(ModelMixin, ConfigMixin):
         width: Of the residual stream.
         hidden: Of the blocks' inner layer.
         layers: Blocks.
+        styles: Names of the styles that may be asked for; none by default.
 
     Example:
-        >>> prior = MultimodalPrior(4, 6, width=16, hidden=32, layers=1).eval()
+        >>> prior = MultimodalPrior(4, 6, width=16, hidden=32, layers=1, styles=["flat", "shaded"]).eval()
         >>> condition = F.normalize(torch.randn(3, 4), dim=-1)
-        >>> prior(torch.randn(3, 6), torch.full((3,), 500), condition, torch.ones(3, dtype=torch.bool)).shape
+        >>> asked = condition, torch.ones(3, dtype=torch.bool)
+        >>> prior(torch.randn(3, 6), torch.full((3,), 500), *asked, prior.style_numbers([None, "flat", "shaded"])).shape
         torch.Size([3, 6])
     """
 
     @register_to_config
-    def __init__(self, aligned_dim: int, embedding_dim: int, width: int = 384, hidden: int = 768, layers: int = 4):
+    def __init__(
+        self,
+        aligned_dim: int,
+        embedding_dim: int,
+        width: int = 384,
+        hidden: int = 768,
+        layers: int = 4,
+        styles: Sequence[str] = (),
+    ):
         super().__init__()
         self.frequencies = Timesteps(TIME_FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(TIME_FREQUENCIES, width)
         self.condition = nn.Sequential(nn.Linear(aligned_dim, width), nn.GELU(), nn.Linear(width, width))
+        self.style = nn.Embedding(1 + len(styles), width, padding_idx=ANY_STYLE)
+        nn.init.zeros_(self.style.weight)
         self.inward = nn.Linear(embedding_dim, width)
         self.modulation = nn.Linear(width, 3 * width)
         self.blocks = nn.ModuleList(ModulatedBlock(width, hidden) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.outward = nn.Linear(width, embedding_dim)
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, condition: Tensor, known: Tensor) -> Tensor:
+    def style_numbers(self, names: Sequence[str | None]) -> Tensor:
+        """Return the numbers of styles, int64 (B,): 0 for None, any style, and for one that the prior does not know."""
+        number = {name: place for place, name in enumerate(self.config.styles, start=1)}
+        return torch.tensor([number.get(name, ANY_STYLE) for name in names], device=self.device)
+
+    def forward(
+        self, noisy: Tensor, timesteps: Tensor, condition: Tensor, known: Tensor, style: Tensor | None = None
+    ) -> Tensor:
         """Predict the clean image embedding.
 
         Args:
@@ -58,13 +83,17 @@ class MultimodalPrior(ModelMixin, ConfigMixin):
             timesteps: int (B,), 0..999.
             condition: (B, D), each as long as its cosine to the truth may be expected to be: of length 1 where it is
                 exact, shorter where the prior is to choose more freely.
-            known: bool (B,); a row where it is False has no condition, whatever the vector says.
+            known: bool (B,); a row where it is False has no condition, whatever vector and style say.
+            style: int64 (B,), see :meth:`style_numbers`; None leaves all styles open.
 
         Returns:
             (B, E), standardised.
         """
         scaled = condition.to(self.inward.weight) * self.config.aligned_dim**0.5
-        asked = self.condition(scaled) * known[:, None]
+        asked = self.condition(scaled)
+        if style is not None:
+            asked = asked + self.style(style)
+        asked = asked * known[:, None]
         time = self.time(self.frequencies(timesteps).to(asked))
         modulation = self.modulation(F.gelu(asked + time))
         x = self.inward(noisy.to(asked)) + asked + time

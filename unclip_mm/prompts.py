@@ -148,6 +148,32 @@ def check_weights(weights: Mapping[str, float] | None, present: Sequence[str]) -
     return {name: float(value) for name, value in weights.items()}
 
 
+def check_styles(
+    style: str | Sequence[str | None] | None, count: int, known: Sequence[str]
+) -> list[str | None] | None:
+    """Return the style of each prompt, None where it is left open; None for no style at all.
+
+    Raises:
+        InputError: One is not known, or there are more or fewer than prompts.
+
+    Example:
+        >>> check_styles("flat", 2, ["flat", "shaded"]), check_styles(["flat", None], 2, ["flat"])
+        (['flat', 'flat'], ['flat', None])
+    """
+    if style is None:
+        return None
+    styles = [style] * count if isinstance(style, str) else list(style)
+    for name in styles:
+        if name is not None and name not in known:
+            raise InputError(
+                f"style: {name!r} is not known to this model; "
+                + (f"it has {', '.join(known)}" if known else "it has no styles to choose from")
+            )
+    if len(styles) != count:
+        raise InputError(f"style: {len(styles)} for {count} prompts; give one for all of them, or one a prompt")
+    return styles
+
+
 def check_seeds(seeds: int | Sequence[int] | None, count: int, draw: Callable[[], int]) -> list[int]:
     """Return one seed a picture: drawn, counted up from one, or as given.
 

@@ -26,6 +26,7 @@ def sample_prior(
     guidance_scale: float,
     negative: Tensor | None = None,
     left_out: int = 0,
+    style: Tensor | None = None,
 ) -> Tensor:
     """Sample standardised image embeddings.
 
@@ -38,6 +39,7 @@ def sample_prior(
         guidance_scale: 1 is no guidance.
         negative: (B, D) to move away from, in place of the unconditional prediction.
         left_out: Steps that are left out at the beginning; ``noise`` is then an embedding made noisy up to the next one.
+        style: int64 (B,), what :meth:`MultimodalPrior.style_numbers` gives; None leaves all styles open.
 
     Returns:
         (B, E).
@@ -47,11 +49,12 @@ def sample_prior(
     if guided:
         condition = torch.cat([condition, condition if negative is None else negative])
         known = torch.cat([known, known & (negative is not None)])
+        style = None if style is None else torch.cat([style, style])
     scheduler.set_timesteps(steps, device=noise.device)
     sample = noise
     for time in scheduler.timesteps[left_out:]:
         repeated = torch.cat([sample, sample]) if guided else sample
-        clean = prior(repeated, time.expand(len(repeated)), condition, known).float()
+        clean = prior(repeated, time.expand(len(repeated)), condition, known, style).float()
         if guided:
             asked, other = clean.chunk(2)
             clean = guide(asked, other, guidance_scale)

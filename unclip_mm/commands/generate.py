@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   unclip-mm generate --text "a red apple" --output apple.png
   unclip-mm generate --audio bark.wav --num-images 4 --output dogs/
+  unclip-mm generate --text "a dog" --style fluent --output dog.png
   unclip-mm generate --text "a cat" --sketch cat.png --weights text=0.3,sketch=0.7 --output cat.png
 """
 SETTINGS = ("num_inference_steps", "prior_steps", "guidance_scale", "prior_guidance_scale")
@@ -77,6 +78,7 @@ def add_parser(commands: Any) -> None:
     steer.add_argument(
         "--no-prior", action="store_true", help="do without the prior: a prompt means one picture, whatever the seed"
     )
+    steer.add_argument("--style", metavar="NAME", help="one of the model's styles, see 'unclip-mm info' (default: any)")
     steer.add_argument("--upsample", action="store_true", help="make the pictures twice as large")
     amount = parser.add_argument_group("amount")
     amount.add_argument("--seed", metavar="N", type=whole_number(0, MAX_SEED), help="seed of the first picture")
@@ -114,12 +116,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     pipeline: Any = loading.load_pipeline(args.checkpoint)
     started = time.perf_counter()
-    call |= {**_given_settings(args), "weights": weights, "use_prior": not args.no_prior, "upsample": args.upsample}
+    call |= {**_given_settings(args), "weights": weights, "use_prior": not args.no_prior}
+    call |= {"style": args.style, "upsample": args.upsample}
     facts = {
         "model": args.checkpoint,
         "weights": weights,
         "negative": Prompt({name: [value] for name, value in negative.items()}).describe(0),
         "use_prior": not args.no_prior,
+        "style": args.style,
         "upsample": args.upsample,
         **_settings(args, pipeline.config),
         "version": __version__,

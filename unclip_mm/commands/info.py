@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "folder": str(folder),
         "class": index.get("_class_name"),
         **_space(folder / "encoder" / "config.json"),
+        "styles": _styles(folder / "prior" / "config.json"),
         "components": components,
         "parameters": sum(part["parameters"] for part in components.values()),
         "bytes": sum(part["bytes"] for part in components.values()),
@@ -73,6 +74,7 @@ def summary(result: dict[str, Any]) -> str:
         f"checkpoint  {result['checkpoint']}: {result['class']}",
         f"folder      {printable(result['folder'])}",
         f"modalities  {', '.join(result['modalities']) or 'not told'}; dimension {result['dimension'] or 'not told'}",
+        f"styles      {', '.join(result['styles']) or 'none to choose from'}",
         f"size        {millions(result['parameters'])} parameters, {result['bytes'] / 2**20:.1f} MiB",
         "",
     ]
@@ -145,6 +147,11 @@ def _space(config: Path) -> dict[str, Any]:
     """What the encoder's configuration says of the space."""
     encoder = read_json(config) if config.is_file() else {}
     return {"modalities": list(encoder.get("towers", {})), "dimension": encoder.get("dim")}
+
+
+def _styles(config: Path) -> list[str]:
+    """What the prior's configuration says of the styles that may be asked for."""
+    return list(read_json(config).get("styles", ())) if config.is_file() else []
 
 
 def _version(name: str) -> str | None:
