@@ -111,7 +111,7 @@ class Batches:
 
 def named_styles(pictures: ModalityCache) -> tuple[str, ...]:
     """Return the styles of the pictures that are trained on, sorted; none where there is only one."""
-    styles = {pictures.items[row].get("style") for row in pictures.where(split="train")} - {None}
+    styles = {style for row in pictures.where(split="train") if (style := pictures.items[row].get("style"))}
     return tuple(sorted(styles)) if len(styles) > 1 else ()
 
 

@@ -148,9 +148,7 @@ def check_weights(weights: Mapping[str, float] | None, present: Sequence[str]) -
     return {name: float(value) for name, value in weights.items()}
 
 
-def check_styles(
-    style: str | Sequence[str | None] | None, count: int, known: Sequence[str]
-) -> list[str | None] | None:
+def check_styles(style: str | Sequence[str | None] | None, count: int, known: Sequence[str]) -> list[str | None] | None:
     """Return the style of each prompt, None where it is left open; None for no style at all.
 
     Raises:
@@ -162,7 +160,7 @@ def check_styles(
     """
     if style is None:
         return None
-    styles = [style] * count if isinstance(style, str) else list(style)
+    styles: list[str | None] = [style] * count if isinstance(style, str) else list(style)
     for name in styles:
         if name is not None and name not in known:
             raise InputError(
