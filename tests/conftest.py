@@ -20,6 +20,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from train.recipes.tiny import TINY
     from unclip_mm import UnCLIPMultimodalPipeline
     from unclip_mm.autoencoder import build_autoencoder
+    from unclip_mm.data.shapes import STYLES
     from unclip_mm.decoder import EmbeddingDecoder
     from unclip_mm.encoder import build_encoder
     from unclip_mm.normalizer import EmbeddingNormalizer
@@ -29,7 +30,9 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     encoder = build_encoder(TINY.encoder.dim, TINY.encoder.towers).eval()
     whole, aligned = encoder.image_embedding_dim, encoder.dim
-    autoencoder, decoder, prior = TINY.autoencoder, TINY.decoder, TINY.prior
+    autoencoder, decoder, config = TINY.autoencoder, TINY.decoder, TINY.prior
+    prior = MultimodalPrior(aligned, whole, config.width, config.hidden, config.layers, STYLES).eval()
+    torch.nn.init.normal_(prior.style.weight[1:])  # as after some training: at first no style has a say
     upsampler = Upsampler(whole, width=8, layers=1).eval()
     for parameter in upsampler.parameters():
         torch.nn.init.normal_(parameter, std=0.1)  # as after some training: at first it is a bicubic enlargement
@@ -50,7 +53,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ).eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(),
         autoencoder=build_autoencoder(autoencoder.latent_channels, autoencoder.channels, autoencoder.layers).eval(),
-        prior=MultimodalPrior(aligned, whole, prior.width, prior.hidden, prior.layers).eval(),
+        prior=prior,
         prior_scheduler=prior_scheduler(),
         upsampler=upsampler,
         image_size=TINY.image_size,

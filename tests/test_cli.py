@@ -273,6 +273,13 @@ def test_twice_as_large(place: Path, pipeline_folder: Path) -> None:
     assert Image.open("small.png").size == (32, 32) and read_png_metadata("small.png")["upsample"] is False
 
 
+def test_a_style_by_name(place: Path, pipeline_folder: Path, capsys: Capture) -> None:
+    assert generate(pipeline_folder, "--text", "circle", "--style", "shaded", "--output", "shaded.png") == 0
+    assert read_png_metadata("shaded.png")["style"] == "shaded"
+    assert generate(pipeline_folder, "--text", "circle", "--style", "baroque", "--output", "baroque.png") == 2
+    assert "style: 'baroque' is not known to this model; it has filled, outlined" in capsys.readouterr().err
+
+
 def test_mix_with_weights_and_negatives(place: Path, pipeline_folder: Path) -> None:
     mix = ("--text", "a circle", "--sketch", "circle.png", "--weights", "text=0.3,sketch=0.7", "--seed", "1")
     assert generate(pipeline_folder, *mix, "--negative-text", "blue", "--output", "mix.png") == 0
@@ -344,6 +351,7 @@ def test_info_describes_the_pipeline(pipeline_folder: Path, capsys: Capture) -> 
     assert {"encoder", "prior", "decoder"} <= set(described["components"])
     assert described["components"]["decoder"]["parameters"] > 0
     assert set(described["modalities"]) == {"text", "audio", "image", "sketch"}
+    assert described["styles"] == ["filled", "outlined", "shaded"]
     assert main(["info", "--checkpoint", str(pipeline_folder)]) == 0
     assert "decoder" in capsys.readouterr().out
 

@@ -178,6 +178,17 @@ def test_pictures_are_made_twice_as_large(client: Any) -> None:
     assert pixels(pictures[0]).shape == (32, 32, 3) and read_png_metadata(pictures[0]["image"])["upsample"] is False
 
 
+def test_pictures_come_in_a_style(client: Any) -> None:
+    from unclip_mm.png import read_png_metadata
+
+    made = {}
+    for style in ("", "filled", "shaded"):
+        pictures, _, _ = generate(client, text="a red circle", seed=7, keep_seed=True, style=style)
+        made[style] = pixels(pictures[0])
+        assert read_png_metadata(pictures[0]["image"])["style"] == (style or None)
+    assert (made["filled"] != made["shaded"]).any() and (made["filled"] != made[""]).any()
+
+
 def test_a_new_seed_is_drawn_unless_it_is_kept(client: Any) -> None:
     seeds = {generate(client, text="a red circle", seed=7)[1] for _ in range(2)}
     assert len(seeds | {7}) == 3

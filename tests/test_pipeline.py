@@ -105,6 +105,18 @@ def test_a_number_of_steps_and_guidance_change_the_picture(pipe: UnCLIPMultimoda
         assert not torch.equal(base, other), change
 
 
+def test_a_style_changes_the_picture(pipe: UnCLIPMultimodalPipeline) -> None:
+    assert pipe.styles == ("filled", "outlined", "shaded")
+    words = ["a red circle", "a red circle", "a blue square"]
+    made = pipe(text=words, style=["filled", None, "shaded"], num_images_per_prompt=2, seeds=[1, 2] * 3, batch_size=4)
+    for row, style in enumerate(["filled", None, "shaded"]):
+        alone = pipe(text=words[row], style=style, num_images_per_prompt=2, seeds=1)
+        assert all(difference(made.images[2 * row + i], alone.images[i]) <= 1 for i in range(2))
+    assert difference(made.images[0], made.images[2]) > 1
+    imagined = pipe.imagine(text="a red circle", style="filled", seeds=1)
+    assert difference(pipe(embeddings=imagined, seeds=1).images[0], made.images[0]) <= 1
+
+
 def test_weights_move_the_result_between_its_inputs(pipe: UnCLIPMultimodalPipeline) -> None:
     both = {"text": "a red circle", "audio": tone()}
     only_text = pipe(text="a red circle", weights={"text": 1.0}, seeds=0, output_type="pt").images
@@ -167,6 +179,11 @@ def test_rows_may_lack_modalities(pipe: UnCLIPMultimodalPipeline) -> None:
             {"text": "a", "negative_text": "b", "use_prior": False, "guidance_scale": 1},
             "has no say at guidance_scale 1",
         ),
+        ({"text": "a", "style": "baroque"}, "style: 'baroque' is not known .* it has filled, outlined, shaded"),
+        ({"text": "a", "style": ["filled", None]}, "style: 2 for 1 prompts"),
+        ({"text": "a", "style": "filled", "use_prior": False}, "style: has no say"),
+        ({"image": picture(), "style": "filled"}, "style: has no say"),
+        ({"embeddings": np.ones((1, 64), dtype=np.float32), "style": "filled"}, "style: has no say"),
         ({"text": ["a", None, " "], "audio": tone()}, "text of row 2: is blank"),
         ({"text": [None, " "], "audio": tone()}, "text of row 1: is blank"),
         ({"audio": [tone(), (16_000, np.zeros(16_000, dtype=np.float32))]}, "audio of row 1: is silent"),

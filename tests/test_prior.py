@@ -26,20 +26,50 @@ def unit(rows: int, seed: int = 0) -> Tensor:
 @pytest.fixture
 def prior() -> MultimodalPrior:
     torch.manual_seed(0)
-    return MultimodalPrior(ALIGNED, WHOLE, width=16, hidden=32, layers=2).eval()
+    prior = MultimodalPrior(ALIGNED, WHOLE, width=16, hidden=32, layers=2, styles=["flat", "shaded"]).eval()
+    torch.nn.init.normal_(prior.style.weight[1:])
+    return prior
 
 
-def sample(prior: MultimodalPrior, condition: Tensor, scale: float, negative: Tensor | None = None) -> Tensor:
+def sample(
+    prior: MultimodalPrior,
+    condition: Tensor,
+    scale: float,
+    negative: Tensor | None = None,
+    style: Tensor | None = None,
+) -> Tensor:
     scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False)
     noise = noise_by_seed((WHOLE,), range(len(condition)))
     with torch.no_grad():
-        return sample_prior(prior, scheduler, condition, noise, 3, scale, negative)
+        return sample_prior(prior, scheduler, condition, noise, 3, scale, negative, style=style)
 
 
 def test_a_condition_has_a_say_where_it_is_known(prior: MultimodalPrior) -> None:
     noisy, times = torch.randn(2, WHOLE), torch.tensor([10, 900])
     one, other = (prior(noisy, times, unit(2, seed), torch.tensor([True, False])) for seed in (0, 1))
     assert not torch.allclose(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+def test_a_style_has_a_say_where_it_is_known(prior: MultimodalPrior) -> None:
+    noisy, times, known = torch.randn(2, WHOLE), torch.tensor([10, 900]), torch.tensor([True, False])
+    flat, shaded, open_, strange = (
+        prior(noisy, times, unit(2), known, prior.style_numbers([name] * 2))
+        for name in ("flat", "shaded", None, "baroque")
+    )
+    assert not torch.allclose(flat[0], shaded[0]) and not torch.allclose(flat[0], open_[0])
+    assert torch.equal(flat[1], shaded[1])  # without a condition there is none
+    assert torch.equal(open_, strange) and torch.equal(open_, prior(noisy, times, unit(2), known))
+
+
+def test_a_style_is_guided_to_as_the_prompt_is(prior: MultimodalPrior) -> None:
+    both = prior.style_numbers(["flat", "shaded"])
+    made = sample(prior, unit(2), 2.0, style=both)
+    assert torch.allclose(sample(prior, unit(2), 2.0, style=both[:1].expand(2))[0], made[0], atol=1e-6)
+    assert not torch.allclose(sample(prior, unit(2), 2.0, style=both.flip(0)), made)
+    # Led away from a prompt in the same style, and not from the style.
+    assert torch.allclose(
+        sample(prior, unit(2), 3.0, unit(2), both), sample(prior, unit(2), 1.0, style=both), atol=1e-5
+    )
 
 
 def test_time_has_a_say(prior: MultimodalPrior) -> None:
@@ -49,7 +79,10 @@ def test_time_has_a_say(prior: MultimodalPrior) -> None:
 
 
 def test_every_parameter_is_trained(prior: MultimodalPrior) -> None:
-    prior(torch.randn(3, WHOLE), torch.tensor([1, 500, 999]), unit(3), torch.ones(3, dtype=torch.bool)).sum().backward()
+    style = prior.style_numbers(["flat", "shaded", None])
+    known = torch.ones(3, dtype=torch.bool)
+    prior(torch.randn(3, WHOLE), torch.tensor([1, 500, 999]), unit(3), known, style).sum().backward()
+    assert prior.style.weight.grad.abs().sum(dim=1).bool().tolist() == [False, True, True]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in prior.parameters())
 
 

@@ -21,9 +21,11 @@ from train.fidelity import finished_errors
 from train.memorise import memorise
 from train.normalizer import embed_all, load_or_fit_normalizer
 from train.preferred import well_made
-from train.prior import Batches
+from train.prior import Batches, named_styles
 from train.recipes.tiny import TINY
 from train.stage import Stage, find_recipe
+from unclip_mm.data.cache import ModalityCache
+from unclip_mm.data.shapes import STYLES
 from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.errors import InputError
 from unclip_mm.prior import MultimodalPrior
@@ -170,6 +172,30 @@ def test_the_prior_prefers_what_the_finished_decoder_makes_well(tiny_run: Path, 
     shutil.rmtree(run / "export" / "finetune")
     done = subprocess.run(command("prefer", run), capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "not there yet; run train.finetune first" in done.stderr
+
+
+def test_a_row_that_is_told_a_style_is_answered_in_it(tiny_run: Path) -> None:
+    stage = Stage("prior", TINY, replace(TINY.prior, tell_style=1.0), tiny_run)
+    encoder = stage.trained("encoder", MultimodalEncoder)
+    normalizer = load_or_fit_normalizer(stage, encoder)
+    prior = stage.trained("prior", MultimodalPrior)
+    assert tuple(prior.config.styles) == STYLES
+    batches = Batches(stage, encoder, normalizer, prior, stage.trained_on, 1)
+    *_, style, target = batches.draw(200, torch.Generator().manual_seed(0))
+    own = normalizer.normalize(batches.views.embeddings[:, 0].float())
+    answered = torch.cdist(target, own).argmin(dim=1)
+    assert torch.equal(style, batches.styles[answered]) and set(style.tolist()) == {1, 2, 3}
+    batches.config = replace(batches.config, tell_style=0.0)
+    assert not batches.draw(200, torch.Generator().manual_seed(0))[-2].any()
+
+
+def test_styles_are_told_where_there_are_several() -> None:
+    def cache(*styles: str | None) -> ModalityCache:
+        items = [{"split": "train", **({"style": style} if style else {})} for style in styles]
+        return ModalityCache({}, [*items, {"split": "test_style", "style": "unseen"}])
+
+    assert named_styles(cache("shaded", None, "flat", "shaded")) == ("flat", "shaded")
+    assert named_styles(cache("flat", None)) == () == named_styles(cache(None))
 
 
 def test_a_tower_trains_alone_and_leaves_the_others_as_they_were(tiny_run: Path, tmp_path: Path) -> None:
