@@ -37,7 +37,8 @@ class Row:
         image, sketch, audio: Paths relative to the folder, with forward slashes, or None.
         split: ``train``, ``validation``, or the name of a test set.
         files: Paths of the modalities that ``modalities.json`` declares, by name.
-        style, speaker, language, kind, source, licence, category: Information only, or None.
+        style: Of a picture, what it is made in, or None; a prior learns to be asked for it.
+        speaker, language, kind, source, licence, category: Information only, or None.
 
     Example:
         >>> row = Row(id="a", concept="apple", text=("a red apple",), image="images/a.png")
