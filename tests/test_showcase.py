@@ -15,8 +15,9 @@ def test_a_sheet_is_drawn_of_everything_that_is_held_out(pipeline_folder: Path, 
     main(tmp_path / "world", tmp_path / "sheets", str(pipeline_folder), seeds=2, rows=3)
     sheets = {file.stem: Image.open(file) for file in (tmp_path / "sheets").iterdir()}
     # no voices, sounds or sketches of known concepts are held out
-    assert set(sheets) == {"words", "upsampled", "image", "unknown"}
+    assert set(sheets) == {"words", "styles", "upsampled", "image", "unknown"}
     assert sheets["words"].height > sheets["image"].height and sheets["image"].width > sheets["words"].width
+    assert sheets["styles"].width > sheets["words"].width  # a column a style, three, beside one a seed, two
     assert all(len(set(sheet.getdata())) > 100 for sheet in sheets.values())
     assert sheets["upsampled"].width > 6 * 256 and sheets["upsampled"].height > 2 * 256
     unknown = choose_rows(world, "image", "test_concept", None, 48)

@@ -63,6 +63,13 @@ def draw(
     return draw_grid(labels, columns)
 
 
+def draw_styles(pipe: UnCLIPMultimodalPipeline, words: Sequence[str]) -> Image.Image:
+    """Draw words with one column a style of the model, all with seed 0."""
+    given: dict[str, Any] = {"text": list(words), "seeds": [0] * len(words)}
+    columns = [(style, cast(list[Image.Image], pipe(**given, style=style).images)) for style in pipe.styles]
+    return draw_grid(words, columns)
+
+
 def draw_upsampled(pipe: UnCLIPMultimodalPipeline, words: Sequence[str], side: int = 256) -> Image.Image:
     """Draw pictures of words as they are, enlarged by bicubic interpolation, and below them as the upsampler makes them."""
     given: dict[str, Any] = {"text": list(words), "seeds": [0] * len(words)}
@@ -74,13 +81,14 @@ def draw_upsampled(pipe: UnCLIPMultimodalPipeline, words: Sequence[str], side: i
 def main(data: Path, output: Path, checkpoint: str = "pictograms", seeds: int = 6, rows: int = 8) -> None:
     """Write one sheet for words, one each for held-out voices, sounds, sketches and images, and one for held-out concepts.
 
-    One more shows what the upsampler does, if the model has one.
+    Two more show what the styles and what the upsampler do, if the model has them.
 
     A sheet of what the data does not hold out is not written.
 
     Args:
         data: The manifest folder.
-        output: Folder for ``words.png``, ``voice.png``, ``sound.png``, ``sketch.png``, ``image.png``, ``unknown.png``.
+        output: Folder for ``words.png``, ``voice.png``, ``sound.png``, ``sketch.png``, ``image.png``, ``unknown.png``,
+            ``styles.png``, ``upsampled.png``.
         checkpoint: The pipeline.
         seeds: Pictures a prompt.
         rows: Prompts a sheet, but for the words.
@@ -90,6 +98,8 @@ def main(data: Path, output: Path, checkpoint: str = "pictograms", seeds: int = 
     pipe.set_progress_bar_config(disable=True)
     output.mkdir(parents=True, exist_ok=True)
     draw(pipe, WORDS, {"text": list(WORDS)}, seeds).save(output / "words.png", optimize=True)
+    if pipe.styles:
+        draw_styles(pipe, WORDS).save(output / "styles.png", optimize=True)
     if pipe.upsampler is not None:
         draw_upsampled(pipe, WORDS[:UPSAMPLED]).save(output / "upsampled.png", optimize=True)
     for name, (modality, split, kind) in HELD_OUT.items():
