@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from benchmarks.styles import Looks, Thing, main, style_row, things, variety
 from unclip_mm import UnCLIPMultimodalPipeline
 from unclip_mm.data.synthetic import make_synthetic_world
 from unclip_mm.errors import InputError
+from unclip_mm.prior import MultimodalPrior
 
 
 def test_things_come_with_the_styles_that_were_trained_on(tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_variety_is_that_of_styles_beside_that_of_seeds() -> None:
 
 def test_a_model_without_styles_is_refused(pipeline_folder: Path, tmp_path: Path) -> None:
     pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder)
-    pipe.prior.register_to_config(styles=[])
-    pipe.prior.style = torch.nn.Embedding(1, pipe.prior.config.width)
+    config = pipe.prior.config
+    pipe.register_modules(prior=MultimodalPrior(config.aligned_dim, config.embedding_dim, width=16, hidden=16))
     pipe.save_pretrained(tmp_path / "plain")
     make_synthetic_world(tmp_path / "world", image_size=32, variations=1)
     with pytest.raises(InputError, match="has no styles to choose from"):

@@ -60,8 +60,9 @@ class MultimodalPrior(ModelMixin, ConfigMixin):
         self.frequencies = Timesteps(TIME_FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(TIME_FREQUENCIES, width)
         self.condition = nn.Sequential(nn.Linear(aligned_dim, width), nn.GELU(), nn.Linear(width, width))
-        self.style = nn.Embedding(1 + len(styles), width, padding_idx=ANY_STYLE)
-        nn.init.zeros_(self.style.weight)
+        self.style = nn.Embedding(1 + len(styles), width, padding_idx=ANY_STYLE) if styles else None
+        if self.style is not None:
+            nn.init.zeros_(self.style.weight)
         self.inward = nn.Linear(embedding_dim, width)
         self.modulation = nn.Linear(width, 3 * width)
         self.blocks = nn.ModuleList(ModulatedBlock(width, hidden) for _ in range(layers))
@@ -91,7 +92,7 @@ class MultimodalPrior(ModelMixin, ConfigMixin):
         """
         scaled = condition.to(self.inward.weight) * self.config.aligned_dim**0.5
         asked = self.condition(scaled)
-        if style is not None:
+        if style is not None and self.style is not None:
             asked = asked + self.style(style)
         asked = asked * known[:, None]
         time = self.time(self.frequencies(timesteps).to(asked))
