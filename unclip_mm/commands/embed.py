@@ -55,10 +55,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     described = [prompt.describe(row) for row in range(prompt.rows)]
     metadata = {"model": args.checkpoint, "version": __version__, "prompts": json.dumps(described)}
     make_folder(path)
-    try:
-        embeddings.save(path, metadata)
-    except OSError as error:
-        raise InputError(f"--output: {printable(path)} cannot be written ({error.strerror or error})") from None
+    embeddings.save(path, metadata)
     modalities = list(embeddings.modalities)
     if not args.json:
         print(f"{printable(path)}  {len(embeddings)} x {', '.join(modalities)}  dimension {embeddings.dim}")
