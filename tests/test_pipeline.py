@@ -319,13 +319,32 @@ def test_prior_and_decoder_draw_other_noise_from_a_seed(pipe: UnCLIPMultimodalPi
     assert abs(float(torch.corrcoef(both)[0, 1])) < 0.5
 
 
-@pytest.mark.parametrize("torch_dtype", [torch.float16, torch.bfloat16])
-def test_every_modality_works_in_half_precision(pipeline_folder: Path, torch_dtype: torch.dtype) -> None:
-    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder, torch_dtype=torch_dtype)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_every_modality_works_in_half_precision(pipeline_folder: Path, dtype: torch.dtype) -> None:
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder, dtype=dtype)
+    assert pipe.decoder.dtype == pipe.encoder.dtype == dtype
     pipe.set_progress_bar_config(disable=True)
     call = {"text": "a red circle", "audio": tone(), "sketch": drawing(), "image": picture(), "seeds": 1}
     made = pipe(**call, output_type="pt").images
     assert made.shape == (1, 3, 32, 32) and bool(made.isfinite().all()) and float(made.std()) > 0
+
+
+def test_a_dtype_that_is_none_is_named(pipeline_folder: Path) -> None:
+    with pytest.raises(InputError, match=r"dtype: 'bfloat16' is none; give torch\.float32"):
+        UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder, dtype="bfloat16")
+
+
+def test_what_is_told_of_a_model_is_saved_with_it(pipeline_folder: Path, tmp_path: Path) -> None:
+    told = {"README.md": "# Shapes\n", "vocabulary.txt": "a red circle\n"}
+    shutil.copytree(pipeline_folder, tmp_path / "taught")
+    for name, text in told.items():
+        (tmp_path / "taught" / name).write_text(text)
+    half = UnCLIPMultimodalPipeline.from_pretrained(tmp_path / "taught", dtype=torch.float16)
+    for folder in (tmp_path / "saved", tmp_path / "taught"):
+        half.save_pretrained(folder)
+        assert {name: (folder / name).read_text() for name in told} == told
+    weights = load_file(tmp_path / "saved" / "decoder" / "diffusion_pytorch_model.safetensors")
+    assert {values.dtype for values in weights.values()} == {torch.float16}
 
 
 def test_numbers_of_numpy_are_numbers(pipe: UnCLIPMultimodalPipeline) -> None:

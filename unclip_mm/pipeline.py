@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from unclip_mm.autoencoder import decode_latents
-from unclip_mm.checkpoints import fetch_checkpoint
+from unclip_mm.checkpoints import CARD, VOCABULARY, fetch_checkpoint
 from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import noise_by_seed
@@ -136,24 +137,50 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         )
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, **options: Any) -> UnCLIPMultimodalPipeline:
+    def from_pretrained(
+        cls, name: str | Path, dtype: torch.dtype | None = None, **options: Any
+    ) -> UnCLIPMultimodalPipeline:
         """Load a bundled model by name ("pictograms"), a local folder, or a model on the hub.
 
         Args:
             name: Which.
-            options: Of diffusers' ``from_pretrained`` (``torch_dtype``, ...); ``revision``, ``token``, ``cache_dir``,
-                ``local_files_only`` and ``force_download`` say how a model on the hub is fetched.
+            dtype: The numbers to compute with, float32 by default, whatever the weights are stored as. Taken here, as
+                versions of diffusers differ in what they call it.
+            options: Of diffusers' ``from_pretrained``; ``revision``, ``token``, ``cache_dir``, ``local_files_only`` and
+                ``force_download`` say how a model on the hub is fetched.
 
         Raises:
             CheckpointError: There is no such model, it cannot be fetched, it is another pipeline's, or weights are
                 missing in it.
+            InputError: ``dtype`` is none.
         """
+        if dtype is not None and not isinstance(dtype, torch.dtype):
+            raise InputError(f"dtype: {dtype!r} is none; give torch.float32, torch.bfloat16 or torch.float16")
         fetching = {key: options.pop(key) for key in _FETCHING if key in options}
         pipe = super().from_pretrained(fetch_checkpoint(name, **fetching), **options)
         for part, component in pipe.components.items():
             if isinstance(component, torch.nn.Module):
                 _check_complete(f"{name}: {part}", component)
-        return pipe
+        return pipe if dtype is None else pipe.to(dtype)
+
+    def save_pretrained(self, save_directory: str | Path, *arguments: Any, **options: Any) -> None:
+        """Write a folder that :meth:`from_pretrained` reads.
+
+        Weights are written as what they are loaded as: from a model of half precision, load with ``dtype=torch.float16``
+        to keep its size. What lies beside the parts of the model that was loaded, its card and the list of what it was
+        taught, is copied: edit the card where parts were replaced.
+
+        Args:
+            save_directory: The folder; made if it is not there.
+            arguments, options: Of diffusers' ``save_pretrained``.
+        """
+        loaded_from, folder = self.config.get("_name_or_path"), Path(save_directory)
+        for name in (CARD, VOCABULARY) if loaded_from else ():
+            source, target = Path(loaded_from) / name, folder / name
+            if source.is_file() and source.resolve() != target.resolve():
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+        super().save_pretrained(save_directory, *arguments, **options)
 
     @torch.no_grad()
     def __call__(
