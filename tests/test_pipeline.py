@@ -320,8 +320,11 @@ def test_prior_and_decoder_draw_other_noise_from_a_seed(pipe: UnCLIPMultimodalPi
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_every_modality_works_in_half_precision(pipeline_folder: Path, dtype: torch.dtype) -> None:
+def test_every_modality_works_in_half_precision(
+    pipeline_folder: Path, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+) -> None:
     pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder, dtype=dtype)
+    assert not caplog.records
     assert pipe.decoder.dtype == pipe.encoder.dtype == dtype
     pipe.set_progress_bar_config(disable=True)
     call = {"text": "a red circle", "audio": tone(), "sketch": drawing(), "image": picture(), "seeds": 1}

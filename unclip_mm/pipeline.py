@@ -161,7 +161,9 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         for part, component in pipe.components.items():
             if isinstance(component, torch.nn.Module):
                 _check_complete(f"{name}: {part}", component)
-        return pipe if dtype is None else pipe.to(dtype)
+                if dtype is not None:  # by torch itself: diffusers' own warns of modules to keep in float32, with none
+                    torch.nn.Module.to(component, dtype)
+        return pipe
 
     def save_pretrained(self, save_directory: str | Path, *arguments: Any, **options: Any) -> None:
         """Write a folder that :meth:`from_pretrained` reads.
