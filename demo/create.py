@@ -17,6 +17,7 @@ from demo.prompt import (
     MAX_PICTURES,
     MODALITIES,
     NAMES,
+    PARAMETERS,
     choose_seeds,
     modalities_in_use,
     read_prompt,
@@ -26,6 +27,7 @@ from demo.prompt import (
 from demo.studio import Settings, Studio
 from demo.training_pictures import TrainingPictures
 from unclip_mm import InputError, inputs
+from unclip_mm.errors import renamed
 from unclip_mm.seeds import MAX_SEED
 
 MAX_STEPS = 50
@@ -166,7 +168,7 @@ def _put_on_canvas(path: str) -> Image.Image:
 
 def as_message(error: InputError) -> gr.Error:
     """Turn what is wrong with an input into a message on the page."""
-    return gr.Error(str(error), title="That does not work", print_exception=False)
+    return gr.Error(renamed(str(error), PARAMETERS), title="That does not work", print_exception=False)
 
 
 def _show_mix(used: list[str], tabs: dict[str, tuple[gr.Tab, str]]) -> list[Any]:

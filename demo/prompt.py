@@ -18,6 +18,15 @@ from unclip_mm.seeds import MAX_SEED, count_up
 MODALITIES = ("text", "audio", "sketch", "image")
 NAMES = {"text": "text", "audio": "sound", "sketch": "sketch", "image": "image"}
 """What the page calls each modality, in its labels and its messages."""
+PARAMETERS = {
+    "negative_text": "Away from",
+    "num_inference_steps": "Steps",
+    "guidance_scale": "Guidance",
+    "prior_guidance_scale": "the prior's guidance",
+    "use_prior=False": "the prior off",
+    "style": "Style",
+}
+"""What the page calls the parameters of the pipeline."""
 MAX_PICTURES = 8
 NOTHING_GIVEN = "Nothing to make a picture from: type some words, add a sound, draw a sketch, or upload an image."
 
@@ -55,7 +64,8 @@ def read_prompt(
         audio: The path of a sound file.
         sketch: The value of a sketch editor, see :func:`drawing_on`; an untouched canvas counts as not given.
         image: The path of an image file.
-        weights: For each modality a number from 0 on; those of modalities that are not given are not used.
+        weights: For each modality a number from 0 on; those of modalities that are not given are not used. What counts
+            0 is checked, and left out like what is not given.
 
     Raises:
         InputError: Nothing is given, something given cannot be used, or all weights in use are zero.
@@ -85,7 +95,13 @@ def read_prompt(
         description["image"] = Path(image).name
     if not media:
         raise InputError(NOTHING_GIVEN)
-    return Prompt(media, read_weights(weights or {}, list(media)), description)
+    kept = read_weights(weights or {}, list(media))
+    used = [name for name in media if kept is None or kept[name] > 0]
+    return Prompt(
+        {name: media[name] for name in used},
+        None if kept is None else {name: kept[name] for name in used},
+        {name: description[name] for name in used},
+    )
 
 
 def modalities_in_use(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from demo.prompt import Prompt
 from unclip_mm import __version__, inputs
-from unclip_mm.checkpoints import VOCABULARY, fetch_checkpoint, is_bundled
+from unclip_mm.checkpoints import CARD, VOCABULARY, fetch_checkpoint, is_bundled
 from unclip_mm.png import save_png
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Studio:
             "style": settings.style,
         }
         if settings.negative_text.strip():
-            call["negative_text"] = inputs.check_text(settings.negative_text, name="negative text")
+            call["negative_text"] = settings.negative_text.strip()
         negative = {"text": call["negative_text"]} if "negative_text" in call else {}
         facts = {
             "prompt": prompt.description,
@@ -128,13 +128,13 @@ class Studio:
 
         with self._lock:
             first, last = (self._end(prompt, seed, settings) for prompt in (start, end))
-        facts = {"prompt": {"from": start.description, "to": end.description}}
+        asked_prior = self.has_prior and settings.use_prior and any(set(end.media) != {"image"} for end in (start, end))
+        facts = {"prompt": {"from": start.description, "to": end.description}, "use_prior": asked_prior}
         shares = [stop / (stops - 1) for stop in range(stops)]
         between = [
             slerp(first, last, share) * (first.norm() + share * (last.norm() - first.norm())) for share in shares
         ]
-        call = {"use_prior": self.has_prior and settings.use_prior}
-        yield from self._decode(between, [seed] * stops, settings, call, facts, on_step)
+        yield from self._decode(between, [seed] * stops, settings, {}, facts, on_step)
 
     def add(
         self,
@@ -165,7 +165,7 @@ class Studio:
             [begin, *(moved[n] for n in moved if n == "plus")], [moved[n] for n in moved if n == "minus"]
         )
         facts = {"prompt": {**start.description, **words}}
-        call = {"use_prior": self.has_prior and settings.use_prior}
+        call = {"use_prior": settings.use_prior}
         yield from self._decode([total] * len(seeds), seeds, settings, call, facts, on_step)
 
     @cached_property
@@ -218,7 +218,7 @@ class Studio:
 
     def card(self) -> str:
         """Return the model card, without its header; empty where there is none."""
-        file = self.folder / "README.md"
+        file = self.folder / CARD
         if not file.is_file():
             return ""
         text = file.read_text(encoding="utf-8")
@@ -253,8 +253,7 @@ class Studio:
         guidance = self.defaults["guidance_scale"] if settings.guidance is None else settings.guidance
         chosen: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
         chosen["upsample"] = settings.upsample
-        facts = {**facts, "model": self.name, **self.defaults, **chosen, "version": __version__}
-        facts["use_prior"] = call["use_prior"]
+        told = {"model": self.name, **self.defaults, **chosen, "version": __version__}
         for index, (vectors, seed) in enumerate(zip(embeddings, seeds, strict=True)):
 
             def step_done(
@@ -266,4 +265,6 @@ class Studio:
 
             with self._lock:
                 made = self.pipeline(embeddings=vectors, seeds=[seed], callback_on_step_end=step_done, **chosen, **call)
-            yield Picture(cast("Image.Image", made.images[0]), seed, {**facts, "seed": seed})
+            how = {**told, "use_prior": made.asked_prior, **facts}
+            unasked = {} if how["use_prior"] else {name: None for name in how if name.startswith("prior_")}
+            yield Picture(cast("Image.Image", made.images[0]), seed, {**how, **unasked, "seed": seed})

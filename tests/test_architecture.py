@@ -18,7 +18,7 @@ PACKAGE = Path(unclip_mm.__file__).parent
 # From left to right: a module imports only from groups that stand before its own, or from its own package.
 # The flow is inputs -> towers and processing -> encoder -> embeddings -> prior -> decoder -> pipeline -> commands.
 GROUPS: list[set[str]] = [
-    {"errors", "seeds"},
+    {"errors", "limits", "seeds"},
     {"checkpoints", "diffusion", "distributed", "vectors"},
     {"embeddings"},
     {"inputs"},
@@ -37,7 +37,7 @@ GROUPS: list[set[str]] = [
     {"__main__"},
 ]
 RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
-LEAVES = {"errors", "checkpoints", "diffusion", "distributed", "seeds", "vectors", "embeddings"}
+LEAVES = {"errors", "checkpoints", "diffusion", "distributed", "limits", "seeds", "vectors", "embeddings"}
 TRAINING_ONLY = {"data", "diagnostics", "metrics", "objectives"}
 
 CORE = {"torch", "diffusers", "transformers", "safetensors", "numpy", "PIL", "tqdm"}

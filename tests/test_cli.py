@@ -131,6 +131,17 @@ def test_bad_prompts(place: Path, capsys: Capture, arguments: tuple[str, ...], e
         (("--weights", "text=inf"), "--weights: text=inf is not a number of zero or more"),
         (("--weights", "text=0"), "--weights: all weights are zero"),
         (("--weights", "audio=1"), "--weights: 'audio' is not in the prompt"),
+        (("--guidance-scale", "101"), "--guidance-scale: '101' is not a number from 0 to 100"),
+        (("--seed", "1", "--seed", "1"), "--seed: is given twice; give it once"),
+        (("--weights", "text=1", "--weights", "text=2"), "--weights: is given twice"),
+        (("--embeddings", "a", "--embeddings", "b"), "--embeddings: is given twice"),
+        (("--checkpoint", "b"), "--checkpoint: is given twice"),
+        (("--output", "b.png"), "--output: is given twice"),
+        (("--dtype", "int8"), "--dtype: invalid choice: 'int8'"),
+        (
+            ("--negative-text", "a", "--negative-text", "b"),
+            "--negative-text: 2 for 1 prompts; give one for all of them",
+        ),
         (("--text", "b", "--image", "red.png", "--image", "red.png", "--image", "red.png"), "--text: given 2 times"),
     ],
 )
@@ -287,6 +298,85 @@ def test_mix_with_weights_and_negatives(place: Path, pipeline_folder: Path) -> N
     assert metadata["prompt"] == {"text": "a circle", "sketch": "circle.png"}
     assert metadata["weights"] == {"text": 0.3, "sketch": 0.7}
     assert metadata["negative"] == {"text": "blue"}
+
+
+def test_each_prompt_is_led_away_from_its_own(place: Path, pipeline_folder: Path) -> None:
+    batch = (
+        "--text",
+        "a circle",
+        "--text",
+        "a star",
+        "--negative-text",
+        "red",
+        "--negative-text",
+        "blue",
+        "--seed",
+        "1",
+    )
+    assert generate(pipeline_folder, *batch, "--output", "away.png") == 0
+    assert [read_png_metadata(f"away-{i}.png")["negative"] for i in (1, 2)] == [{"text": "red"}, {"text": "blue"}]
+    alone = ("--text", "a star", "--negative-text", "blue", "--seed", "2", "--output", "alone.png")
+    assert generate(pipeline_folder, *alone) == 0
+    assert_same_picture("alone.png", "away-2.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--text", "a 🍎"), "--text: 'a 🍎' has what this model's tokenizer does not know: 🍎"),
+        (("--text", "a", "--text", "яблоко"), "--text of row 1: 'яблоко' has what"),
+        (("--text", "a", "--negative-text", "🍎"), "--negative-text: '🍎' has what"),
+        (
+            ("--text", "a", "--negative-text", "b", "--no-prior", "--guidance-scale", "1"),
+            "--negative-text: has no say at --guidance-scale 1; give more",
+        ),
+        (("--text", "a", "--no-prior", "--prior-steps", "4"), "--prior-steps: has no say where the prior is not asked"),
+        (("--image", "red.png", "--prior-guidance-scale", "2"), "--prior-guidance-scale: has no say where"),
+        (("--text", "a", "--no-prior", "--style", "flat"), "with --no-prior"),
+    ],
+)
+def test_what_the_pipeline_refuses_is_named_by_its_option(
+    place: Path, pipeline_folder: Path, capsys: Capture, arguments: tuple[str, ...], expected: str
+) -> None:
+    given = ("--checkpoint", str(pipeline_folder), *arguments, "--output", "out.png")
+    assert expected in failure(capsys, "generate", *given)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--text", "a circle", "--no-prior"),
+        ("--image", "red.png"),
+        ("--image", "red.png", "--text", "a circle", "--weights", "image=1,text=0"),
+    ],
+)
+def test_a_prior_that_was_not_asked_is_not_told_of(
+    place: Path, pipeline_folder: Path, arguments: tuple[str, ...]
+) -> None:
+    assert generate(pipeline_folder, *arguments, "--seed", "1", "--output", "out.png") == 0
+    facts = read_png_metadata("out.png")
+    assert (facts["use_prior"], facts["prior_steps"], facts["prior_guidance_scale"]) == (False, None, None)
+    if "--image" in arguments:
+        assert generate(pipeline_folder, "--image", "red.png", "--seed", "1", "--output", "alone.png") == 0
+        assert_same_picture("out.png", "alone.png")
+
+
+def test_pictures_and_embeddings_in_half_precision(place: Path, pipeline_folder: Path, capsys: Capture) -> None:
+    half = ("--text", "a circle", "--dtype", "bfloat16")
+    assert generate(pipeline_folder, *half, "--seed", "1", "--output", "half.png") == 0
+    assert read_png_metadata("half.png")["dtype"] == "bfloat16"
+    assert generate(pipeline_folder, "--text", "a circle", "--seed", "1", "--output", "full.png") == 0
+    assert read_png_metadata("full.png")["dtype"] == "float32"
+    assert 0 < np.abs(pixels("half.png") - pixels("full.png")).mean() < 10
+    capsys.readouterr()
+    assert main(["embed", "--checkpoint", str(pipeline_folder), *half, "--output", "e.safetensors", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dtype"] == "bfloat16"
+
+
+def test_embeddings_that_cannot_be_written_are_named(place: Path, pipeline_folder: Path, capsys: Capture) -> None:
+    Path("e.safetensors.partial").mkdir()
+    given = ("--checkpoint", str(pipeline_folder), "--text", "a circle", "--output", "e.safetensors")
+    assert "e.safetensors: cannot be written" in failure(capsys, "embed", *given)
 
 
 def test_several_pictures_are_numbered_and_seeded(place: Path, pipeline_folder: Path, capsys: Capture) -> None:

@@ -71,14 +71,21 @@ def test_a_sketch_may_be_uploaded_and_drawn_on() -> None:
 
 def test_all_modalities_are_read_and_named() -> None:
     prompt = read_prompt(
-        " a fish ", samples.SOUNDS[0], canvas(stroke=True), samples.IMAGES[0], {"text": 0.5, "audio": 0, "sketch": 1}
+        " a fish ", samples.SOUNDS[0], canvas(stroke=True), samples.IMAGES[0], {"text": 0.5, "audio": 0.25, "sketch": 1}
     )
     assert list(prompt.media) == ["text", "audio", "sketch", "image"]
     assert prompt.media["text"] == "a fish"
     assert prompt.media["audio"].dtype == np.float32
-    assert prompt.weights == {"text": 0.5, "audio": 0.0, "sketch": 1.0, "image": 1.0}
+    assert prompt.weights == {"text": 0.5, "audio": 0.25, "sketch": 1.0, "image": 1.0}
     assert prompt.description["audio"] == "red-apple-spoken.ogg"
     assert not any("/" in words for words in prompt.description.values())
+
+
+def test_what_counts_nothing_is_left_out() -> None:
+    prompt = read_prompt("a fish", image=samples.IMAGES[0], weights={"text": 0, "image": 0.5})
+    assert list(prompt.media) == list(prompt.description) == ["image"] and prompt.weights == {"image": 0.5}
+    with pytest.raises(InputError, match="text: has 1001 characters"):
+        read_prompt("a" * 1001, image=samples.IMAGES[0], weights={"text": 0})
 
 
 def test_modalities_in_use() -> None:
@@ -205,8 +212,10 @@ def test_every_modality_and_a_mix(client: Any) -> None:
         "image": handle_file(samples.IMAGES[0]),
     }
     for name, value in inputs.items():
-        pictures, _, _ = generate(client, **{name: value})
-        assert list(read_png_metadata(pictures[0]["image"])["prompt"]) == [name]
+        pictures, _, _ = generate(client, **{name: value}, text="a circle", text_weight=0)
+        facts = read_png_metadata(pictures[0]["image"])
+        assert list(facts["prompt"]) == [name]
+        assert facts["use_prior"] is (name != "image") and (facts["prior_steps"] is None) is (name == "image")
     pictures, _, _ = generate(
         client,
         text="a circle",
@@ -238,6 +247,12 @@ def test_what_cannot_be_used_is_a_message(client: Any, tmp_path: Path) -> None:
         ({"audio": handle_file(str(silent))}, "sound: is silent"),
         ({"audio": handle_file(str(empty))}, "sound: holds no sound"),
         ({"image": handle_file(str(broken))}, "image: is not an image that can be read"),
+        ({"text": "🍎"}, "text: '🍎' has what this model's tokenizer does not know: 🍎"),
+        ({"text": "a", "negative_text": "🍎"}, "Away from: '🍎' has what"),
+        (
+            {"text": "a", "negative_text": "b", "use_prior": False, "guidance": 1},
+            "Away from: has no say at Guidance 1; give more",
+        ),
         ({"text": "a", "count": 99}, "99"),
         ({"text": "a", "steps": 0}, " 0"),
         ({"text": "a", "guidance": -1}, " -1"),

@@ -225,6 +225,21 @@ def test_wrong_files_are_refused(tmp_path):
             wrong()
 
 
+@pytest.mark.parametrize("names", ["{[", "5", "[" * 100_000, '"text"', '["text", 5]', "null"])
+def test_headers_that_name_no_modalities_are_refused(tmp_path, names):
+    file = tmp_path / "e.safetensors"
+    save_file({"vectors": torch.eye(2)[:, None], "present": torch.ones(2, 1).bool()}, file, {"modalities": names})
+    with pytest.raises(InputError, match=r"holds no embeddings|give at least one name"):
+        Embeddings.load(file)
+
+
+@pytest.mark.parametrize("in_the_way", ["e.safetensors.partial", "e.safetensors"])
+def test_a_file_that_cannot_be_written_is_named(tmp_path, in_the_way):
+    (tmp_path / in_the_way).mkdir()
+    with pytest.raises(InputError, match=r"e\.safetensors: cannot be written"):
+        embeddings(3, 2).save(tmp_path / "e.safetensors")
+
+
 @few
 @given(st.integers(0, 10**6), st.floats(0, 1), st.floats(0.1, 10))
 def test_slerp_walks_the_great_circle_at_constant_speed(seed, t, scale):

@@ -10,8 +10,11 @@ import pytest
 import torch
 from media_cases import refusal
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 from unclip_mm.inputs import check_text, load_audio, load_image, load_sketch, load_vector
+from unclip_mm.processing import MultimodalProcessor, TextProcessor
 
 # Text
 
@@ -35,6 +38,47 @@ def test_bad_text(source: object, message: str) -> None:
 def test_good_text_keeps_its_words() -> None:
     assert check_text("\n Ein  größerer Apfel 🍎 ") == "Ein  größerer Apfel 🍎"
     assert len(check_text(" " * 50 + "a" * 1000)) == 1000
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> BertTokenizerFast:
+    """One as sentence encoders have it: lower case, accents dropped, and a part of the usual vocabulary."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "cafe", "knight", "s", "5", "-", "'", ".", "##s"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    return BertTokenizerFast(str(tmp_path / "vocab.txt"), do_lower_case=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("🍎", "🍎"),
+        ("a cat 🍎 and 🍎", "🍎 and"),
+        ("A CAT猫", "猫"),
+        ("яблоко", "яблоко"),
+        ("…", "…"),
+        ("€5", "€5"),
+        ("a 5€ cat", "5€"),
+    ],
+)
+def test_text_of_which_a_part_is_unknown_is_refused(tokenizer: BertTokenizerFast, text: str, unknown: str) -> None:
+    processor = MultimodalProcessor({"text": TextProcessor(tokenizer)})
+    message = refusal(lambda source: processor.prompt("text", [source]), text)
+    assert message.startswith(f"text: {text!r} has what this model's tokenizer does not know: {unknown}")
+    assert len(processor({"text": [text]})["text"]["input_ids"]) == 1  # captions are taken as they are
+
+
+@pytest.mark.parametrize("text", ["a cat", "Café", "a knight’s cats", "a cat — 5 €", "a cat…"])
+def test_text_of_known_words_and_any_signs_is_taken(tokenizer: BertTokenizerFast, text: str) -> None:
+    processor = MultimodalProcessor({"text": TextProcessor(tokenizer)})
+    assert processor.prompt("text", [text], rows=[3])["input_ids"].shape[0] == 1
+
+
+def test_a_tokenizer_that_knows_every_byte_refuses_nothing() -> None:
+    alphabet = {character: number for number, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    bytewise = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
+    bytewise.pre_tokenizer = pre_tokenizers.ByteLevel()
+    processor = TextProcessor(PreTrainedTokenizerFast(tokenizer_object=bytewise, pad_token="!"))
+    MultimodalProcessor({"text": processor}).prompt("text", ["🍎 яблоко"])
 
 
 # Files of any kind

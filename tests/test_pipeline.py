@@ -61,7 +61,7 @@ def difference(a: Image.Image, b: Image.Image) -> int:
     ids=["text", "audio", "sketch", "image", "mix", "negative"],
 )
 def test_every_prompt_gives_a_picture(pipe: UnCLIPMultimodalPipeline, prompt: dict, use_prior: bool) -> None:
-    result = pipe(**prompt, seeds=3, num_inference_steps=2, prior_steps=2, use_prior=use_prior)
+    result = pipe(**prompt, seeds=3, num_inference_steps=2, use_prior=use_prior)
     assert result.seeds == [3]
     assert result.images[0].size == (32, 32)
     assert result.images[0].mode == "RGB"
@@ -197,6 +197,22 @@ def test_rows_may_lack_modalities(pipe: UnCLIPMultimodalPipeline) -> None:
         ({"embeddings": np.full((1, 32), np.nan, dtype=np.float32)}, "NaN"),
         ({"embeddings": "e"}, "embeddings"),
         ({"embeddings": np.ones((1, 32), dtype=np.float32), "text": "a"}, "either"),
+        ({"embeddings": np.full((1, 64), 1e30, dtype=np.float32)}, "embeddings: hold numbers more than 1000 dev"),
+        ({"embeddings": Embeddings.from_dict({"text": torch.ones(0, 32)})}, "embeddings: have no rows"),
+        ({"text": "a", "prior_steps": 1001}, "prior_steps: 1001 is not allowed; give a whole number from 1 to 1000"),
+        ({"text": "a", "guidance_scale": 1e30}, "guidance_scale: 1e.30 is not allowed; give a number from 0 to 100"),
+        ({"text": "a", "prior_guidance_scale": 101}, "prior_guidance_scale: 101"),
+        ({"text": "a", "weights": [1]}, "weights: list; give a dictionary"),
+        ({"text": "a", "weights": {"text": None}}, "weight of 'text': None"),
+        ({"text": "a", "weights": {"text": 10**400}}, "weight of 'text': 1000"),
+        ({"text": "a", "batch_size": 0}, "batch_size: 0"),
+        ({"inputs": ["x"]}, "inputs: list; give a dictionary"),
+        ({"text": "a", "style": 5}, "style: 5 is no name"),
+        ({"text": "a", "negative_text": []}, "negative_text: an empty list"),
+        ({"text": "a", "negative_text": " "}, "negative_text: is blank"),
+        ({"text": "🍎"}, "text: '🍎' has what this model's tokenizer does not know: 🍎; give words"),
+        ({"text": ["a cat", "a кот"]}, "text of row 1: 'a кот' has what .* know: к о т;"),
+        ({"text": "a cat", "negative_text": "5 cats"}, "negative_text: '5 cats' has what .* know: 5;"),
         ({"audio": (16_000, np.zeros(16_000, dtype=np.float32))}, "silen"),
         ({"sketch": Image.new("L", (32, 32), 255)}, "blank"),
     ],
@@ -205,6 +221,50 @@ def test_bad_input_is_named(pipe: UnCLIPMultimodalPipeline, call: dict, message:
     with pytest.raises(InputError, match=message) as caught:
         pipe(**call)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{"prior_steps": 8}, {"prior_guidance_scale": 1.5}, {"style": "flat"}])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"text": "a red circle", "use_prior": False},
+        {"image": picture()},
+        {"image": picture(), "text": "a red circle", "weights": {"image": 1}},
+        {"embeddings": np.ones((1, 64), dtype=np.float32)},
+    ],
+    ids=["no prior", "image", "image that alone counts", "image embedding"],
+)
+def test_settings_of_a_prior_that_is_not_asked_are_refused(
+    pipe: UnCLIPMultimodalPipeline, prompt: dict, given: dict
+) -> None:
+    for call in (pipe, pipe.imagine):
+        with pytest.raises(InputError, match=f"{next(iter(given))}: has no say where the prior is not asked"):
+            call(**prompt, **given)
+    assert pipe(**prompt, seeds=1).asked_prior is False
+    assert pipe(text="a red circle", seeds=1, prior_steps=8).asked_prior is True
+
+
+def test_what_counts_nothing_counts_as_not_given(pipe: UnCLIPMultimodalPipeline) -> None:
+    mixed = {"image": picture("green"), "text": "a red circle"}
+    alone = pipe(image=picture("green"), seeds=1).images[0]
+    for weights in ({"text": 0, "image": 1}, {"image": 0.5}):
+        assert difference(pipe(**mixed, weights=weights, seeds=1).images[0], alone) == 0
+        assert torch.equal(pipe.imagine(**mixed, weights=weights), pipe.image_embeddings(picture("green")))
+    stored = pipe(embeddings=pipe.encode(**mixed), weights={"text": 1, "image": 0}, seeds=1)
+    assert stored.embeddings is not None and stored.embeddings.modalities == ("text",)
+    assert difference(stored.images[0], pipe(text="a red circle", seeds=1).images[0]) <= 1
+
+
+def test_pictures_of_no_numbers_are_not_painted(pipeline_folder: Path) -> None:
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.decoder.layout.weight.data.fill_(float("inf"))
+    with pytest.raises(InputError, match="pictures: came out with numbers that are not finite"):
+        pipe(text="a red circle")
+
+
+def test_a_batch_size_of_none_is_the_usual_one(pipe: UnCLIPMultimodalPipeline) -> None:
+    assert len(pipe(text=["a", "b"], batch_size=None, num_inference_steps=1).images) == 2
 
 
 def test_a_saved_pipeline_comes_back_in_a_fresh_process(pipe: UnCLIPMultimodalPipeline, tmp_path: Path) -> None:
@@ -276,13 +336,35 @@ def test_prior_and_decoder_draw_other_noise_from_a_seed(pipe: UnCLIPMultimodalPi
     assert abs(float(torch.corrcoef(both)[0, 1])) < 0.5
 
 
-@pytest.mark.parametrize("torch_dtype", [torch.float16, torch.bfloat16])
-def test_every_modality_works_in_half_precision(pipeline_folder: Path, torch_dtype: torch.dtype) -> None:
-    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder, torch_dtype=torch_dtype)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_every_modality_works_in_half_precision(
+    pipeline_folder: Path, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder, dtype=dtype)
+    assert not caplog.records
+    assert pipe.decoder.dtype == pipe.encoder.dtype == dtype
     pipe.set_progress_bar_config(disable=True)
     call = {"text": "a red circle", "audio": tone(), "sketch": drawing(), "image": picture(), "seeds": 1}
     made = pipe(**call, output_type="pt").images
     assert made.shape == (1, 3, 32, 32) and bool(made.isfinite().all()) and float(made.std()) > 0
+
+
+def test_a_dtype_that_is_none_is_named(pipeline_folder: Path) -> None:
+    with pytest.raises(InputError, match=r"dtype: 'bfloat16' is none; give torch\.float32"):
+        UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder, dtype="bfloat16")
+
+
+def test_what_is_told_of_a_model_is_saved_with_it(pipeline_folder: Path, tmp_path: Path) -> None:
+    told = {"README.md": "# Shapes\n", "vocabulary.txt": "a red circle\n"}
+    shutil.copytree(pipeline_folder, tmp_path / "taught")
+    for name, text in told.items():
+        (tmp_path / "taught" / name).write_text(text)
+    half = UnCLIPMultimodalPipeline.from_pretrained(tmp_path / "taught", dtype=torch.float16)
+    for folder in (tmp_path / "saved", tmp_path / "taught"):
+        half.save_pretrained(folder)
+        assert {name: (folder / name).read_text() for name in told} == told
+    weights = load_file(tmp_path / "saved" / "decoder" / "diffusion_pytorch_model.safetensors")
+    assert {values.dtype for values in weights.values()} == {torch.float16}
 
 
 def test_numbers_of_numpy_are_numbers(pipe: UnCLIPMultimodalPipeline) -> None:

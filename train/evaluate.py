@@ -160,7 +160,9 @@ def judge_images(
 
     def make(given: Mapping[str, Sequence[str | Path]], noise: Sequence[int], prior: bool) -> list[Image.Image]:
         inputs = {name: list(values) for name, values in given.items()}
-        return list(pipe(inputs=inputs, seeds=list(noise), use_prior=prior, **sampling).images)
+        asks_prior = prior and set(inputs) != {"image"}  # of which settings are refused where it is not asked
+        settings = {name: value for name, value in sampling.items() if asks_prior or not name.startswith("prior_")}
+        return list(pipe(inputs=inputs, seeds=list(noise), use_prior=prior, **settings).images)
 
     size = pipe.config.image_size
     judge, gallery = open_judge(options.data, options.archives, real, size, options.resolution, options.device)

@@ -12,7 +12,9 @@ DEFAULT_CHECKPOINT = "pictograms"
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
 VOCABULARY = "vocabulary.txt"
 """Beside a pipeline's parts: what it was taught to draw, a caption a line; not every pipeline has one."""
-FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
+CARD = "README.md"
+"""Beside a pipeline's parts: what is told of it, its licences among that."""
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model", CARD)
 """Of a hub repository, what a pipeline consists of: configurations, weights, tokenizers, and what is told of it."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,14 +23,28 @@ from unclip_mm.processing import MultimodalProcessor
 from unclip_mm.prompts import (
     Prompt,
     check_count,
+    check_no_say,
     check_scale,
     check_seeds,
+    check_size,
     check_styles,
     check_weights,
     collect_prompt,
     stored_prompt,
 )
 from unclip_mm.sampling import sample_prior
+
+
+class PriorSettings(NamedTuple):
+    """How the prior is asked: with how many steps and how much guidance, for which styles (B,), None for any."""
+
+    steps: int
+    scale: float
+    styles: Tensor | None
+
+    def rows(self, rows: Sequence[int]) -> PriorSettings:
+        """Take the settings of some prompts."""
+        return self if self.styles is None else self._replace(styles=self.styles[rows])
 
 
 class EmbeddingPipeline(DiffusionPipeline):
@@ -86,15 +100,17 @@ class EmbeddingPipeline(DiffusionPipeline):
         vectors, present = {}, {}
         for modality, sources in prompt.sources.items():
             rows = [row for row, source in enumerate(sources) if source is not None]
-            tensors = self._process(modality, [sources[row] for row in rows], rows)
+            tensors = self._process(modality, [sources[row] for row in rows], rows, prompt.prefix)
             embedded = self.encoder.embed(modality, self.encoder.features(modality, tensors))
             vectors[modality] = embedded.new_zeros(len(sources), self.encoder.dim)
             vectors[modality][rows] = embedded
             present[modality] = torch.tensor([source is not None for source in sources], device=embedded.device)
         return Embeddings.from_dict(vectors, present)
 
-    def _process(self, modality: str, sources: Sequence[Any], rows: Sequence[int] | None = None) -> dict[str, Tensor]:
-        tensors = self.processor({modality: sources}, rows)[modality]
+    def _process(
+        self, modality: str, sources: Sequence[Any], rows: Sequence[int] | None = None, prefix: str = ""
+    ) -> dict[str, Tensor]:
+        tensors = self.processor.prompt(modality, sources, rows, prefix)
         dtype = self.encoder.dtype
         return {name: v.to(self.device, dtype if v.is_floating_point() else None) for name, v in tensors.items()}
 
@@ -170,66 +186,76 @@ class EmbeddingPipeline(DiffusionPipeline):
         given = collect_prompt(
             self.modalities, text, audio, sketch, image, inputs, empty_allowed=embeddings is not None
         )
-        steps = check_count("prior_steps", prior_steps, self.config.prior_steps)
-        scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
-        condition, whole = self._condition(given, embeddings, Prompt({}))
-        through_prior = condition is not None and use_prior and self.prior is not None
-        styles = self._style_numbers(style, 0 if condition is None else len(condition), through_prior)
-        if condition is not None:
-            asked = self.meaning(condition, check_weights(weights, condition.modalities))
-            chosen = check_seeds(seeds, len(asked), draw=lambda: secrets.randbelow(1 << 32))
-            whole = (
-                self._ask_prior(asked, chosen, steps, scale, None, styles) if through_prior else self._completed(asked)
-            )
-        assert whole is not None
-        return self.normalizer.denormalize(whole)
+        condition, vectors = self._condition(given, embeddings, weights, Prompt({}))
+        asked_prior = condition is not None and use_prior and self.prior is not None
+        settings = self._prior_settings(asked_prior, len(vectors), prior_steps, prior_guidance_scale, style)
+        if settings is not None:
+            chosen = check_seeds(seeds, len(vectors), draw=lambda: secrets.randbelow(1 << 32))
+            vectors = self._ask_prior(vectors, chosen, settings)
+        elif condition is not None:
+            vectors = self._completed(vectors)
+        return self.normalizer.denormalize(vectors)
 
-    def _condition(self, given: Prompt, embeddings: Any, against: Prompt) -> tuple[Embeddings | None, Tensor | None]:
-        """Return the embeddings of the prompt, or, where nothing is left to guess, whole image embeddings (B, E)."""
+    def _condition(
+        self, given: Prompt, embeddings: Any, weights: Mapping[str, float] | None, against: Prompt
+    ) -> tuple[Embeddings | None, Tensor]:
+        """Return the embeddings of the prompt, and what they mean (B, D).
+
+        Where nothing is left to guess there are none, and what is returned is whole: standardised image embeddings (B, E).
+        """
+        condition = None
         if embeddings is not None:
             condition, whole = stored_prompt(
                 embeddings, given, self.encoder.dim, self.encoder.image_embedding_dim, self.modalities
             )
-            if whole is None:
-                assert condition is not None
-                return condition.to(self.device), None
-            if against.sources:
-                raise InputError(
-                    f"negative_{next(iter(against.sources))}: has no say beside whole image embeddings, which are "
-                    f"decoded as they are; give aligned embeddings (B, {self.encoder.dim}) or inputs"
-                )
-            return None, self.normalizer.normalize(whole.to(self.device))
-        only_images = set(given.sources) == {"image"} and all(source is not None for source in given.sources["image"])
-        if only_images and not against.sources:
-            tensors = self._process("image", given.sources["image"])
-            return None, self.normalizer.normalize(
-                self.encoder.image_embedding(self.encoder.features("image", tensors))
-            )
-        return self._encode(given), None
+            if whole is not None:
+                if against.sources:
+                    raise InputError(
+                        f"{against.first}: has no say beside whole image embeddings, which are decoded as they are; give "
+                        f"aligned embeddings (B, {self.encoder.dim}) or inputs"
+                    )
+                check_weights(weights, ("image",))
+                return None, check_size(self.normalizer.normalize(whole.to(self.device)))
+        present = tuple(given.sources) if condition is None else condition.modalities
+        counting = check_weights(weights, present)
+        used = [name for name in present if counting is None or name in counting]
+        if condition is None:
+            given = given.only(used)
+            if used == ["image"] and None not in given.sources["image"] and not against.sources:
+                tensors = self._process("image", given.sources["image"])
+                whole = self.encoder.image_embedding(self.encoder.features("image", tensors))
+                return None, self.normalizer.normalize(whole)
+            condition = self._encode(given)
+        else:
+            condition = condition.select(used).to(self.device)
+        return condition, self.meaning(condition, counting)
 
-    def _style_numbers(
-        self, style: str | Sequence[str | None] | None, count: int, through_prior: bool
-    ) -> Tensor | None:
-        """Return the style of each of ``count`` prompts as the prior numbers them, int64 (B,); None for no style."""
-        if style is not None and not through_prior:
-            raise InputError(
-                "style: has no say where the prior is not asked: of an image alone, of whole image embeddings, and "
-                "with use_prior=False"
-            )
+    def _prior_settings(
+        self,
+        asked: bool,
+        count: int,
+        steps: int | None,
+        scale: float | None,
+        style: str | Sequence[str | None] | None,
+    ) -> PriorSettings | None:
+        """Return how the prior is asked of ``count`` prompts; None where it is not, and nothing may be asked of it."""
+        if not asked:
+            check_no_say(prior_steps=steps, prior_guidance_scale=scale, style=style)
+            return None
         styles = check_styles(style, count, self.styles)
-        return None if styles is None else self.prior.style_numbers(styles)
+        most = self.prior_scheduler.config.num_train_timesteps
+        return PriorSettings(
+            check_count("prior_steps", steps, self.config.prior_steps, most),
+            check_scale("prior_guidance_scale", scale, self.config.prior_guidance_scale),
+            None if styles is None else self.prior.style_numbers(styles),
+        )
 
     def _ask_prior(
-        self,
-        asked: Tensor,
-        seeds: Sequence[int],
-        steps: int,
-        scale: float,
-        away: Tensor | None,
-        style: Tensor | None,
+        self, asked: Tensor, seeds: Sequence[int], settings: PriorSettings, away: Tensor | None = None
     ) -> Tensor:
         """Sample standardised image embeddings (B, E)."""
         noise = noise_by_seed((self.encoder.image_embedding_dim,), seeds, self.device, stream="prior")
+        steps, scale, style = settings
         return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scale, away, style=style)
 
     def _completed(self, asked: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from unclip_mm.errors import InputError
+from unclip_mm.errors import InputError, first_line
 from unclip_mm.vectors import arithmetic, as_vectors, check_names, check_unit, slerp, unit, unit_where, widen
 
 __all__ = ["Embeddings", "arithmetic", "read_metadata", "slerp"]
@@ -207,7 +207,8 @@ class Embeddings:
         """Write a .safetensors file with `vectors` and `present`; the modalities and `metadata` go into its header.
 
         Raises:
-            InputError: another suffix, a folder that does not exist, or metadata that is not text or uses "modalities".
+            InputError: another suffix, a folder that does not exist, a file that cannot be written, or metadata that is
+                not text or uses "modalities".
         """
         path = Path(path)
         if path.suffix != ".safetensors":
@@ -221,8 +222,11 @@ class Embeddings:
         header[_MODALITIES_KEY] = json.dumps(self.modalities)
         tensors = {"vectors": self.vectors, "present": self.present}
         partial = path.with_name(path.name + ".partial")
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, header)
-        partial.replace(path)
+        try:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, header)
+            partial.replace(path)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: cannot be written ({first_line(error)}); give another file name") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Embeddings:
@@ -231,11 +235,11 @@ class Embeddings:
         Raises:
             InputError: no such file, not safetensors, or not embeddings.
         """
-        names = read_metadata(path).get(_MODALITIES_KEY)
+        names = _read_names(read_metadata(path).get(_MODALITIES_KEY))
         with safe_open(path, framework="pt") as file:
             if names is None or set(file.keys()) != {"vectors", "present"}:
                 raise InputError(f"{path}: holds no embeddings; give a file written by Embeddings.save")
-            return cls(file.get_tensor("vectors"), file.get_tensor("present"), tuple(json.loads(names)))
+            return cls(file.get_tensor("vectors"), file.get_tensor("present"), names)
 
     def _column_or_zeros(self, names: Sequence[str]) -> Tensor:
         zeros = self.vectors.new_zeros(len(self), self.dim)
@@ -272,8 +276,17 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); write it again") from error
+
+
+def _read_names(text: str | None) -> tuple[str, ...] | None:
+    """Read the modalities of a header; None where it names none, or is no list."""
+    try:
+        names = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return None
+    return tuple(names) if isinstance(names, list) else None
 
 
 def _as_mask(name: str, value: Any, rows: int, device: torch.device) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 
 class UnclipError(Exception):
     """Base of all errors that unclip-mm raises on purpose."""
@@ -24,6 +27,20 @@ class TrainingError(UnclipError):
 
 class CheckpointError(UnclipError):
     """A saved model or training state cannot be loaded: missing, damaged, or of another kind."""
+
+
+def renamed(message: str, names: Mapping[str, str]) -> str:
+    """Call the parameters in an error's message what whoever gave them knows them by.
+
+    Args:
+        message: Names a parameter in its first word, and any of several words (``a_b``, ``a_b=value``) further on.
+        names: Parameter -> what it is called; what is not in it keeps its name.
+
+    Example:
+        >>> renamed("style: has no say with use_prior=False", {"style": "--style", "use_prior=False": "--no-prior"})
+        '--style: has no say with --no-prior'
+    """
+    return re.sub(r"^\w+|\b[a-z]+_\w+(=\w+)?", lambda found: names.get(found[0], found[0]), message)
 
 
 def first_line(error: BaseException) -> str:

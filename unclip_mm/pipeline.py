@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from unclip_mm.autoencoder import decode_latents
-from unclip_mm.checkpoints import fetch_checkpoint
+from unclip_mm.checkpoints import CARD, VOCABULARY, fetch_checkpoint
 from unclip_mm.completion import EmbeddingCompletion
 from unclip_mm.decoder import EmbeddingDecoder
 from unclip_mm.diffusion import noise_by_seed
@@ -33,7 +34,6 @@ from unclip_mm.prompts import (
     check_count,
     check_scale,
     check_seeds,
-    check_weights,
     collect_prompt,
 )
 from unclip_mm.sampling import sample_decoder
@@ -52,11 +52,13 @@ class UnCLIPOutput(BaseOutput):
             (N, H, W, 3) in [0, 1] as an array, or (N, 3, H, W) in [0, 1] as a tensor.
         seeds: One a picture; the same seed and prompt give the same picture again, alone or in a batch.
         embeddings: The prompts' embeddings, where the prompts were not whole image embeddings already.
+        asked_prior: Whether the prior was asked; where it was not, there was nothing to guess or it was not wanted.
     """
 
     images: list[Image.Image] | np.ndarray | Tensor
     seeds: list[int]
     embeddings: Embeddings | None
+    asked_prior: bool
 
 
 class UnCLIPMultimodalPipeline(EmbeddingPipeline):
@@ -135,24 +137,52 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         )
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, **options: Any) -> UnCLIPMultimodalPipeline:
+    def from_pretrained(
+        cls, name: str | Path, dtype: torch.dtype | None = None, **options: Any
+    ) -> UnCLIPMultimodalPipeline:
         """Load a bundled model by name ("pictograms"), a local folder, or a model on the hub.
 
         Args:
             name: Which.
-            options: Of diffusers' ``from_pretrained`` (``torch_dtype``, ...); ``revision``, ``token``, ``cache_dir``,
-                ``local_files_only`` and ``force_download`` say how a model on the hub is fetched.
+            dtype: The numbers to compute with, float32 by default, whatever the weights are stored as. Taken here, as
+                versions of diffusers differ in what they call it.
+            options: Of diffusers' ``from_pretrained``; ``revision``, ``token``, ``cache_dir``, ``local_files_only`` and
+                ``force_download`` say how a model on the hub is fetched.
 
         Raises:
             CheckpointError: There is no such model, it cannot be fetched, it is another pipeline's, or weights are
                 missing in it.
+            InputError: ``dtype`` is none.
         """
+        if dtype is not None and not isinstance(dtype, torch.dtype):
+            raise InputError(f"dtype: {dtype!r} is none; give torch.float32, torch.bfloat16 or torch.float16")
         fetching = {key: options.pop(key) for key in _FETCHING if key in options}
         pipe = super().from_pretrained(fetch_checkpoint(name, **fetching), **options)
         for part, component in pipe.components.items():
             if isinstance(component, torch.nn.Module):
                 _check_complete(f"{name}: {part}", component)
+                if dtype is not None:  # by torch itself: diffusers' own warns of modules to keep in float32, with none
+                    torch.nn.Module.to(component, dtype)
         return pipe
+
+    def save_pretrained(self, save_directory: str | Path, *arguments: Any, **options: Any) -> None:
+        """Write a folder that :meth:`from_pretrained` reads.
+
+        Weights are written as what they are loaded as: from a model of half precision, load with ``dtype=torch.float16``
+        to keep its size. What lies beside the parts of the model that was loaded, its card and the list of what it was
+        taught, is copied: edit the card where parts were replaced.
+
+        Args:
+            save_directory: The folder; made if it is not there.
+            arguments, options: Of diffusers' ``save_pretrained``.
+        """
+        loaded_from, folder = self.config.get("_name_or_path"), Path(save_directory)
+        for name in (CARD, VOCABULARY) if loaded_from else ():
+            source, target = Path(loaded_from) / name, folder / name
+            if source.is_file() and source.resolve() != target.resolve():
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+        super().save_pretrained(save_directory, *arguments, **options)
 
     @torch.no_grad()
     def __call__(
@@ -189,13 +219,15 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
                 An image alone, with nothing to move away from, needs no prior: its own embedding is decoded.
             inputs: Other modalities of the model by name.
             embeddings: In place of inputs: ``Embeddings``; or (B, D) aligned vectors; or (B, E) image embeddings.
-            weights: How much each modality counts, 0 or more; by default all alike.
+            weights: How much each modality counts, 0 or more; by default all alike. One that counts 0, or is not named
+                among them, counts as not given.
             negative_text, negative_audio, negative_sketch, negative_image: What to move away from: one for all prompts,
                 or one a prompt.
             num_images_per_prompt: Pictures a prompt.
             seeds: One for the first picture (the next ones count up), or one a picture; None draws them.
             num_inference_steps, prior_steps: Evaluations of decoder and prior.
-            guidance_scale, prior_guidance_scale: 1 is no guidance.
+            guidance_scale, prior_guidance_scale: From 0 to 100; 1 is no guidance. What is for the prior, ``style`` too, is
+                refused where it is not asked.
             use_prior: False takes what the prior would be asked with to one picture's embedding, whatever the seed.
             style: The name of one of :attr:`styles` for all prompts, or a list with one, or None, a prompt. Where the
                 model was taught no picture of a thing in that style, the prior guesses one.
@@ -210,54 +242,44 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         given = collect_prompt(
             self.modalities, text, audio, sketch, image, inputs, empty_allowed=embeddings is not None
         )
-        against = collect_prompt(
-            self.modalities, negative_text, negative_audio, negative_sketch, negative_image, None, empty_allowed=True
-        )
+        negative = (negative_text, negative_audio, negative_sketch, negative_image)
+        against = collect_prompt(self.modalities, *negative, None, empty_allowed=True, prefix="negative_")
         steps = check_count("num_inference_steps", num_inference_steps, self.config.num_inference_steps)
-        prior_steps = check_count("prior_steps", prior_steps, self.config.prior_steps)
         scale = check_scale("guidance_scale", guidance_scale, self.config.guidance_scale)
-        prior_scale = check_scale("prior_guidance_scale", prior_guidance_scale, self.config.prior_guidance_scale)
         pictures = check_count("num_images_per_prompt", num_images_per_prompt, 1)
-        condition, whole = self._condition(given, embeddings, against)
-        through_prior = condition is not None and use_prior and self.prior is not None
-        guided = ("prior_guidance_scale", prior_scale) if through_prior else ("guidance_scale", scale)
-        _check_guided(against, *guided)
+        size = check_count("batch_size", batch_size, 32)
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"output_type: {output_type!r} is not known; give one of {', '.join(OUTPUT_TYPES)}")
         if upsample and self.upsampler is None:
             raise InputError("upsample: this model has no upsampler, and makes pictures of one size only")
-        prompts = whole if whole is not None else condition
-        assert prompts is not None
-        count = len(prompts)
-        styles = self._style_numbers(style, count, through_prior)
-        chosen_weights = check_weights(weights, ("image",) if condition is None else condition.modalities)
+        condition, vectors = self._condition(given, embeddings, weights, against)
+        count = len(vectors)
+        asked_prior = condition is not None and use_prior and self.prior is not None
+        settings = self._prior_settings(asked_prior, count, prior_steps, prior_guidance_scale, style)
+        _check_guided(
+            against, *(("guidance_scale", scale) if settings is None else ("prior_guidance_scale", settings.scale))
+        )
         all_seeds = check_seeds(seeds, count * pictures, draw=lambda: secrets.randbelow(1 << 32))
-        asked = None if condition is None else self.meaning(condition, chosen_weights)
         # Not recalled: as often as not it is a property, and the nearest caption is a thing that has it.
         led_from = self.normalizer.condition(self._encode(against)) if against.sources else None
         if led_from is not None and len(led_from) not in (1, count):
             raise InputError(
-                f"negative_{next(iter(against.sources))}: {len(led_from)} for {count} prompts; give one for all of them, "
-                "or one a prompt"
+                f"{against.first}: {len(led_from)} for {count} prompts; give one for all of them, or one a prompt"
             )
         images = []
         rows = [row for row in range(count) for _ in range(pictures)]
-        for start in range(0, len(rows), check_count("batch_size", batch_size, 32)):
-            part, part_seeds = rows[start : start + batch_size], all_seeds[start : start + batch_size]
-            away = None if led_from is None else led_from.expand(count, -1)[part]
-            if asked is None:
-                assert whole is not None
-                embedded = whole[part]
-            elif through_prior:
-                like = None if styles is None else styles[part]
-                embedded, away = self._ask_prior(asked[part], part_seeds, prior_steps, prior_scale, away, like), None
-            else:
-                embedded, away = self._completed(asked[part]), None if away is None else self._completed(away)
+        for start in range(0, len(rows), size):
+            part, part_seeds = rows[start : start + size], all_seeds[start : start + size]
+            embedded, away = vectors[part], None if led_from is None else led_from.expand(count, -1)[part]
+            if settings is not None:
+                embedded, away = self._ask_prior(embedded, part_seeds, settings.rows(part), away), None
+            elif condition is not None:
+                embedded, away = self._completed(embedded), None if away is None else self._completed(away)
             pixels = self._decode(embedded, part_seeds, steps, scale, away, callback_on_step_end)
             if upsample:
                 pixels = self.upsampler(pixels, embedded.to(pixels.dtype))
-            images.append((pixels.float() / 2 + 0.5).clamp(0, 1))
-        return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition)
+            images.append((_finite(pixels).float() / 2 + 0.5).clamp(0, 1))
+        return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition, asked_prior)
 
     def _decode(
         self,
@@ -292,10 +314,19 @@ def _check_complete(name: str, component: torch.nn.Module) -> None:
         )
 
 
+def _finite(pixels: Tensor) -> Tensor:
+    """Return pixels as they are; refuse to paint what came out as no number."""
+    if not bool(pixels.isfinite().all()):
+        raise InputError(
+            "pictures: came out with numbers that are not finite; give less guidance, or load the model in float32"
+        )
+    return pixels
+
+
 def _check_guided(against: Prompt, name: str, scale: float) -> None:
     """Refuse something to move away from where nothing moves."""
     if against.sources and scale == 1:
-        raise InputError(f"negative_{next(iter(against.sources))}: has no say at {name} 1; give more, such as 2")
+        raise InputError(f"{against.first}: has no say at {name} 1; give more, such as 2")
 
 
 def _as_output(pixels: Tensor, output_type: str) -> list[Image.Image] | np.ndarray | Tensor:

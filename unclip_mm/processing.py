@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,10 +51,36 @@ class TextProcessor:
         if int(lengths.max()) > self.max_tokens:
             longest = int(lengths.argmax())
             raise InputError(
-                f"{names[longest]}: {texts[longest][:40]!r}... has {int(lengths.max())} tokens; "
+                f"{names[longest]}: {_short(texts[longest])!r} has {int(lengths.max())} tokens; "
                 f"give at most {self.max_tokens}"
             )
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+
+    def check_known(self, texts: Sequence[str], names: Sequence[str]) -> None:
+        """Refuse a text of which the tokenizer does not know a part: what is left would be a picture of anything.
+
+        A sign of punctuation or of money that it does not know is passed, beside something that it does.
+
+        Raises:
+            InputError: Names the first such text, and what of it is not known.
+        """
+        if self.tokenizer.unk_token_id is None:  # such a tokenizer spells whatever it does not know in bytes
+            return
+        for text, name in zip(texts, names, strict=True):
+            unknown = self._unknown(text)
+            if unknown:
+                raise InputError(
+                    f"{name}: {_short(text)!r} has what this model's tokenizer does not know: "
+                    f"{_short(' '.join(unknown))}; give words in the model's language (English for the bundled one)"
+                )
+
+    def _unknown(self, text: str) -> list[str]:
+        """Return the parts of a text, each once, of which a meaning would be lost."""
+        read = self.tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+        tokens = list(zip(read["input_ids"], read["offset_mapping"], strict=True))
+        unknown = [text[start:end] for number, (start, end) in tokens if number == self.tokenizer.unk_token_id]
+        lost = unknown if len(unknown) == len(tokens) else [part for part in unknown if not all(map(_is_sign, part))]
+        return list(dict.fromkeys(lost))
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write files to the folder, if there are any, and return the options to load with."""
@@ -221,6 +248,26 @@ class MultimodalProcessor(ProcessorMixin):
             for modality, sources in raw.items()
         }
 
+    def prompt(
+        self, modality: str, sources: Sequence[Any], rows: Sequence[int] | None = None, prefix: str = ""
+    ) -> Features:
+        """Process what a picture is to be made of: as a call does, but a text must be known in all its parts.
+
+        Args:
+            modality: A known one.
+            sources: Its inputs.
+            rows: The numbers by which errors call them; 0, 1, ... by default.
+            prefix: What errors put before the modality's name: ``negative_``.
+
+        Raises:
+            InputError: An input cannot be used.
+        """
+        processor, names = self.processors[modality], _names(prefix + modality, rows or range(len(sources)))
+        features = processor(sources, names)
+        if isinstance(processor, TextProcessor):
+            processor.check_known(sources, names)
+        return features
+
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
         """Write ``processor_config.json`` and one subfolder a modality that has files of its own."""
         folder = Path(save_directory)
@@ -245,6 +292,15 @@ class MultimodalProcessor(ProcessorMixin):
             kind = PROCESSORS[options.pop("type")]
             processors[name] = kind.load(Path(folder) / name, **options)
         return cls(processors)
+
+
+def _is_sign(character: str) -> bool:
+    """Whether it is punctuation or a currency: the dash in a caption, the sign of euros on a coin."""
+    return unicodedata.category(character) in {"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sc"}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:40] + "..."
 
 
 def _names(modality: str, rows: Sequence[int]) -> list[str]:

@@ -13,17 +13,34 @@ from torch import Tensor
 
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
+from unclip_mm.limits import MAX_COUNT, MAX_SCALE
 from unclip_mm.seeds import MAX_SEED, count_up
 
-MAX_COUNT = 4096
+MAX_DEVIATION = 1000.0
+"""The largest number of a standardised image embedding that is taken; those of images stay below a hundredth of it."""
 _SEEDS_ARE = f"give whole numbers from 0 to {MAX_SEED}, one a picture, or a single one"
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Raw inputs, B a modality; None where a row lacks it."""
+    """Raw inputs, B a modality; None where a row lacks it.
+
+    Attributes:
+        sources: Modality -> its inputs.
+        prefix: What the caller's names of them begin with, for errors: ``negative_`` or nothing.
+    """
 
     sources: dict[str, list[Any]]
+    prefix: str = ""
+
+    @property
+    def first(self) -> str:
+        """What the caller calls the first modality."""
+        return self.prefix + next(iter(self.sources))
+
+    def only(self, modalities: Iterable[str]) -> Prompt:
+        """Leave out all other modalities."""
+        return Prompt({name: self.sources[name] for name in modalities}, self.prefix)
 
 
 def collect_prompt(
@@ -34,23 +51,27 @@ def collect_prompt(
     image: Any,
     inputs: Mapping[str, Any] | None,
     empty_allowed: bool = False,
+    prefix: str = "",
 ) -> Prompt:
     """Bring the inputs of a call to lists of one length.
 
     Raises:
-        InputError: There is no input, a modality is not the model's, or the lists differ in length.
+        InputError: There is no input, a modality is not the model's, the lists differ in length, or ``inputs`` is no
+            dictionary.
 
     Example:
         >>> collect_prompt(["text", "image"], ["a", "b"], None, None, "x.png", None).sources
         {'text': ['a', 'b'], 'image': ['x.png', 'x.png']}
     """
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise InputError(f"inputs: {type(inputs).__name__}; give a dictionary, such as {{'imu': 'walk.npy'}}")
     named = {"text": text, "audio": audio, "sketch": sketch, "image": image, **(inputs or {})}
     lists = {name: value if isinstance(value, list) else [value] for name, value in named.items() if value is not None}
     for name, values in lists.items():
         if name not in known:
             raise InputError(f"modality {name!r}: not known to this model; it takes {', '.join(known)}")
         if not values:
-            raise InputError(f"{name}: an empty list; give at least one input")
+            raise InputError(f"{prefix}{name}: an empty list; give at least one input")
     if not lists:
         if empty_allowed:
             return Prompt({})
@@ -59,13 +80,14 @@ def collect_prompt(
     for name, values in lists.items():
         if len(values) not in (1, count):
             raise InputError(
-                f"{name}: {len(values)} inputs beside {count} of another modality; give {count}, or 1 for all"
+                f"{prefix}{name}: {len(values)} inputs beside {count} of another modality; give {count}, or 1 for all"
             )
     sources = {name: values * count if len(values) == 1 else values for name, values in lists.items()}
     for row in range(count):
         if all(values[row] is None for values in sources.values()):
             raise InputError(f"row {row}: every input is None; give it at least one")
-    return Prompt({name: values for name, values in sources.items() if any(value is not None for value in values)})
+    given = {name: values for name, values in sources.items() if any(value is not None for value in values)}
+    return Prompt(given, prefix)
 
 
 def stored_prompt(
@@ -77,11 +99,14 @@ def stored_prompt(
     D + detail columns as whole image embeddings.
 
     Raises:
-        InputError: Wrong type, shape, dimension or modality, numbers that are not finite, or inputs beside them.
+        InputError: Wrong type, shape, dimension or modality, no rows, numbers that are not finite, or inputs beside
+            them.
     """
     if given.sources:
         raise InputError(f"embeddings: given beside {', '.join(given.sources)}; give either embeddings or inputs")
     if isinstance(embeddings, Embeddings):
+        if not len(embeddings):
+            raise InputError("embeddings: have no rows; give at least one")
         if embeddings.dim != dim:
             raise InputError(f"embeddings: {embeddings.dim} dimensions; this model's have {dim}")
         for name in embeddings.modalities:
@@ -106,8 +131,22 @@ def stored_prompt(
     return None, vectors
 
 
-def check_count(name: str, value: int | None, default: int) -> int:
-    """Return a whole number of 1 or more, the default for None.
+def check_size(standardised: Tensor) -> Tensor:
+    """Return standardised image embeddings (B, E) as they are.
+
+    Raises:
+        InputError: They hold numbers that no image comes near to, of which no picture could be made.
+    """
+    if not bool((standardised.abs() <= MAX_DEVIATION).all()):
+        raise InputError(
+            f"embeddings: hold numbers more than {MAX_DEVIATION:g} deviations from those of images; give what "
+            "image_embeddings or imagine return, or points between such"
+        )
+    return standardised
+
+
+def check_count(name: str, value: int | None, default: int, most: int = MAX_COUNT) -> int:
+    """Return a whole number from 1 to the largest allowed, the default for None.
 
     Example:
         >>> check_count("num_images_per_prompt", -1, 1)
@@ -117,42 +156,76 @@ def check_count(name: str, value: int | None, default: int) -> int:
     """
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= MAX_COUNT:
-        raise InputError(f"{name}: {value!r} is not allowed; give a whole number from 1 to {MAX_COUNT}")
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= most:
+        raise InputError(f"{name}: {value!r} is not allowed; give a whole number from 1 to {most}")
     return int(value)
 
 
 def check_scale(name: str, value: float | None, default: float) -> float:
-    """Return a finite number of 0 or more, the default for None."""
+    """Return a number from 0 to the largest guidance, the default for None."""
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < 0:
-        raise InputError(f"{name}: {value!r} is not allowed; give a number of 0 or more (1 is no guidance)")
+    if not 0 <= _number(value) <= MAX_SCALE:
+        raise InputError(f"{name}: {value!r} is not allowed; give a number from 0 to {MAX_SCALE:g} (1 is no guidance)")
     return float(value)
 
 
-def check_weights(weights: Mapping[str, float] | None, present: Sequence[str]) -> dict[str, float] | None:
-    """Return weights of the modalities that are there; None weighs all alike.
+def _number(value: Any) -> float:
+    """Return a real number as a float; NaN for anything else."""
+    try:
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def check_no_say(**settings: Any) -> None:
+    """Refuse settings of the prior that were given, rather than None, where the prior is not asked.
+
+    Example:
+        >>> check_no_say(prior_steps=None, style="flat")
+        Traceback (most recent call last):
+        ...
+        unclip_mm.errors.InputError: style: has no say where the prior is not asked: of an image alone, ...
+    """
+    for name, value in settings.items():
+        if value is not None:
+            raise InputError(
+                f"{name}: has no say where the prior is not asked: of an image alone, of whole image embeddings, with "
+                "use_prior=False, and in a model without one; leave it out"
+            )
+
+
+def check_weights(weights: Mapping[str, float] | None, present: Iterable[str]) -> dict[str, float] | None:
+    """Return the weights above zero of the modalities that are there; None weighs all alike.
+
+    What counts 0, or is not named among the weights, counts as not given.
 
     Raises:
         InputError: A weight is negative, not finite, names a modality that was not given, or all are zero.
+
+    Example:
+        >>> check_weights({"text": 0, "image": 2}, ["text", "image"])
+        {'image': 2.0}
     """
     if weights is None:
         return None
+    if not isinstance(weights, Mapping):
+        raise InputError(f"weights: {type(weights).__name__}; give a dictionary, such as {{'text': 0.3, 'audio': 0.7}}")
     for name, value in weights.items():
         if name not in present:
             raise InputError(f"weight of {name!r}: no such input was given; given: {', '.join(present)}")
-        check_scale(f"weight of {name!r}", value, 0.0)
-    if sum(weights.values()) <= 0:
+        if not 0 <= _number(value) < math.inf:
+            raise InputError(f"weight of {name!r}: {value!r} is not allowed; give a finite number of 0 or more")
+    if not any(weights.values()):
         raise InputError("weights: all are zero; give at least one modality a positive weight")
-    return {name: float(value) for name, value in weights.items()}
+    return {name: float(value) for name, value in weights.items() if value}
 
 
 def check_styles(style: str | Sequence[str | None] | None, count: int, known: Sequence[str]) -> list[str | None] | None:
     """Return the style of each prompt, None where it is left open; None for no style at all.
 
     Raises:
-        InputError: One is not known, or there are more or fewer than prompts.
+        InputError: One is not known, there are more or fewer than prompts, or it is no name and no list of them.
 
     Example:
         >>> check_styles("flat", 2, ["flat", "shaded"]), check_styles(["flat", None], 2, ["flat"])
@@ -160,6 +233,8 @@ def check_styles(style: str | Sequence[str | None] | None, count: int, known: Se
     """
     if style is None:
         return None
+    if not isinstance(style, Iterable):
+        raise InputError(f"style: {style!r} is no name; give one for all prompts, or a list with one a prompt")
     styles: list[str | None] = [style] * count if isinstance(style, str) else list(style)
     for name in styles:
         if name is not None and name not in known:

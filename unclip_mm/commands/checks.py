@@ -6,14 +6,56 @@ Every check raises :class:`~unclip_mm.errors.InputError` with one line: the opti
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from unclip_mm.errors import InputError
+from unclip_mm.errors import InputError, renamed
 
 MODALITIES = ("text", "audio", "sketch", "image")
+_SETTINGS = ("prior_steps", "guidance_scale", "prior_guidance_scale", "style", "upsample", "embeddings")
+OPTIONS = {
+    **{name: f"--{name.replace('_', '-')}" for name in (*MODALITIES, *_SETTINGS)},
+    **{f"negative_{name}": f"--negative-{name}" for name in MODALITIES},
+    "num_inference_steps": "--steps",
+    "use_prior=False": "--no-prior",
+}
+"""What the command line calls the parameters of the pipeline."""
+
+
+@contextlib.contextmanager
+def parameters_as_options() -> Iterator[None]:
+    """Let errors of the pipeline name the options that its parameters were given with."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(renamed(str(error), OPTIONS)) from error
+
+
+class Once(argparse.Action):
+    """Take an option once: of two values one would be lost without a word.
+
+    Example:
+        >>> parser = argparse.ArgumentParser(exit_on_error=False)
+        >>> _ = parser.add_argument("--seed", action=Once)
+        >>> parser.parse_args(["--seed", "1", "--seed", "2"])
+        Traceback (most recent call last):
+        ...
+        argparse.ArgumentError: argument --seed: is given twice; give it once
+    """
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        """Keep the value."""
+        seen = vars(namespace).setdefault("seen", set())
+        if self.dest in seen:
+            raise argparse.ArgumentError(self, "is given twice; give it once")
+        seen.add(self.dest)
+        setattr(namespace, self.dest, values)
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

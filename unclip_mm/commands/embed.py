@@ -9,8 +9,8 @@ from typing import Any
 
 from unclip_mm import __version__
 from unclip_mm.checkpoints import find_checkpoint
-from unclip_mm.commands.checks import as_path, check_writable, make_folder, printable
-from unclip_mm.commands.prompt import add_common_options, add_prompt_options, read_prompt
+from unclip_mm.commands.checks import Once, as_path, check_writable, make_folder, printable
+from unclip_mm.commands.prompt import add_common_options, add_dtype_option, add_prompt_options, read_prompt
 from unclip_mm.errors import InputError
 
 EXAMPLES = """examples:
@@ -30,7 +30,8 @@ def add_parser(commands: Any) -> None:
         allow_abbrev=False,
     )
     add_prompt_options(parser)
-    parser.add_argument("--output", metavar="FILE", required=True, help="a .safetensors file")
+    parser.add_argument("--output", action=Once, metavar="FILE", required=True, help="a .safetensors file")
+    add_dtype_option(parser)
     add_common_options(parser)
     parser.set_defaults(run=run)
 
@@ -50,15 +51,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     find_checkpoint(args.checkpoint)
 
     media = loading.check_prompt(prompt)
-    pipeline = loading.load_pipeline(args.checkpoint)
+    pipeline = loading.load_pipeline(args.checkpoint, args.dtype)
     embeddings = loading.encode(pipeline, media, prompt.rows)
     described = [prompt.describe(row) for row in range(prompt.rows)]
-    metadata = {"model": args.checkpoint, "version": __version__, "prompts": json.dumps(described)}
+    metadata = {"model": args.checkpoint, "version": __version__, "dtype": args.dtype, "prompts": json.dumps(described)}
     make_folder(path)
-    try:
-        embeddings.save(path, metadata)
-    except OSError as error:
-        raise InputError(f"--output: {printable(path)} cannot be written ({error.strerror or error})") from None
+    embeddings.save(path, metadata)
     modalities = list(embeddings.modalities)
     if not args.json:
         print(f"{printable(path)}  {len(embeddings)} x {', '.join(modalities)}  dimension {embeddings.dim}")
@@ -68,6 +66,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "rows": len(embeddings),
         "modalities": modalities,
         "dimension": embeddings.dim,
+        "dtype": args.dtype,
         "version": __version__,
     }
 

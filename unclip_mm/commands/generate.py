@@ -12,9 +12,11 @@ from unclip_mm import __version__
 from unclip_mm.checkpoints import find_checkpoint
 from unclip_mm.commands.checks import (
     MODALITIES,
+    Once,
     as_path,
     make_folder,
     numbered_paths,
+    parameters_as_options,
     parse_weights,
     picture_path,
     printable,
@@ -25,12 +27,15 @@ from unclip_mm.commands.prompt import (
     HELP,
     Prompt,
     add_common_options,
+    add_dtype_option,
     add_prompt_options,
+    check_negative,
     option,
     read_negative,
     read_prompt,
 )
 from unclip_mm.errors import InputError
+from unclip_mm.limits import MAX_SCALE
 from unclip_mm.seeds import MAX_SEED, count_up
 
 if TYPE_CHECKING:
@@ -42,7 +47,6 @@ EXAMPLES = """examples:
   unclip-mm generate --text "a dog" --style fluent --output dog.png
   unclip-mm generate --text "a cat" --sketch cat.png --weights text=0.3,sketch=0.7 --output cat.png
 """
-SETTINGS = ("num_inference_steps", "prior_steps", "guidance_scale", "prior_guidance_scale")
 
 
 class Job(NamedTuple):
@@ -65,28 +69,34 @@ def add_parser(commands: Any) -> None:
     )
     add_prompt_options(parser)
     parser.add_argument(
-        "--embeddings", metavar="FILE", help="embeddings written by 'unclip-mm embed', one picture a row"
+        "--embeddings", action=Once, metavar="FILE", help="embeddings written by 'unclip-mm embed', one picture a row"
     )
-    parser.add_argument("--output", metavar="FILE-or-DIR", required=True, help="a .png file, or a folder")
+    parser.add_argument("--output", action=Once, metavar="FILE-or-DIR", required=True, help="a .png file, or a folder")
     steer = parser.add_argument_group("steering")
-    steer.add_argument("--weights", metavar="text=0.3,audio=0.7", help="how much each counts; the rest 0")
+    steer.add_argument("--weights", action=Once, metavar="text=0.3,audio=0.7", help="how much each counts; the rest 0")
     for modality in MODALITIES:
         metavar, _ = HELP[modality]
-        steer.add_argument(f"--negative-{modality}", metavar=metavar, help=f"{modality} to lead the picture away from")
-    steer.add_argument("--guidance-scale", metavar="X", type=real_number(0, 100), help="how closely pixels follow")
-    steer.add_argument("--prior-guidance-scale", metavar="X", type=real_number(0, 100), help="the same for the prior")
+        away = f"{modality} to lead the picture away from: one for all prompts, or one a prompt"
+        steer.add_argument(f"--negative-{modality}", action="append", default=[], metavar=metavar, help=away)
+    scale: dict[str, Any] = {"action": Once, "metavar": "X", "type": real_number(0, MAX_SCALE)}
+    steer.add_argument("--guidance-scale", **scale, help="how closely pixels follow")
+    steer.add_argument("--prior-guidance-scale", **scale, help="the same for the prior")
     steer.add_argument(
         "--no-prior", action="store_true", help="do without the prior: a prompt means one picture, whatever the seed"
     )
-    steer.add_argument("--style", metavar="NAME", help="one of the model's styles, see 'unclip-mm info' (default: any)")
+    steer.add_argument(
+        "--style", action=Once, metavar="NAME", help="one of the model's styles, see 'unclip-mm info' (default: any)"
+    )
     steer.add_argument("--upsample", action="store_true", help="make the pictures twice as large")
     amount = parser.add_argument_group("amount")
-    amount.add_argument("--seed", metavar="N", type=whole_number(0, MAX_SEED), help="seed of the first picture")
+    number: dict[str, Any] = {"action": Once, "metavar": "N"}
+    amount.add_argument("--seed", **number, type=whole_number(0, MAX_SEED), help="seed of the first picture")
     amount.add_argument(
-        "--num-images", metavar="N", type=whole_number(1, 10_000), default=1, help="pictures a prompt (default: 1)"
+        "--num-images", **number, type=whole_number(1, 10_000), default=1, help="pictures a prompt (default: 1)"
     )
-    amount.add_argument("--steps", metavar="N", type=whole_number(1, 1000), help="steps of the decoder")
-    amount.add_argument("--prior-steps", metavar="N", type=whole_number(1, 1000), help="steps of the prior")
+    amount.add_argument("--steps", **number, type=whole_number(1, 1000), help="steps of the decoder")
+    amount.add_argument("--prior-steps", **number, type=whole_number(1, 1000), help="steps of the prior")
+    add_dtype_option(parser)
     add_common_options(parser)
     parser.set_defaults(run=run)
 
@@ -107,38 +117,31 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     path = picture_path(args.output)
     find_checkpoint(args.checkpoint)
     media = loading.check_prompt(prompt)
-    call = {
-        f"negative_{name}": loading.check_media(name, value, f"--negative-{name}") for name, value in negative.items()
-    }
+    against = loading.check_prompt(negative, called=lambda name: f"--negative-{name}")
     embeddings = _stored_embeddings(args.embeddings) if args.embeddings is not None else None
     if embeddings is not None:
         prompt = Prompt({"embeddings": [f"{args.embeddings} row {row}" for row in range(len(embeddings))]})
+    check_negative(negative, prompt.rows)
 
-    pipeline: Any = loading.load_pipeline(args.checkpoint)
+    pipeline: Any = loading.load_pipeline(args.checkpoint, args.dtype)
     started = time.perf_counter()
-    call |= {**_given_settings(args), "weights": weights, "use_prior": not args.no_prior}
+    call = {**_given_settings(args), "weights": weights, "use_prior": not args.no_prior}
     call |= {"style": args.style, "upsample": args.upsample}
-    facts = {
-        "model": args.checkpoint,
-        "weights": weights,
-        "negative": Prompt({name: [value] for name, value in negative.items()}).describe(0),
-        "use_prior": not args.no_prior,
-        "style": args.style,
-        "upsample": args.upsample,
-        **_settings(args, pipeline.config),
-        "version": __version__,
-    }
+    facts: dict[str, Any] = {}
     pictures = []
     for batch in batches(plan(prompt.rows, args.num_images, args.seed, path), args.num_images, loading.BATCH_SIZE):
         rows = list(dict.fromkeys(job.row for job in batch))
         source = loading.rows_of(media, rows) if embeddings is None else {"embeddings": embeddings.rows(rows)}
-        seeds = [job.seed for job in batch]
-        images = pipeline(**source, **call, num_images_per_prompt=len(batch) // len(rows), seeds=seeds).images
-        for job, image in zip(batch, images, strict=True):
-            described = prompt.describe(job.row)
+        away = {f"negative_{name}": of if len(of) == 1 else [of[row] for row in rows] for name, of in against.items()}
+        options = {**call, "num_images_per_prompt": len(batch) // len(rows), "seeds": [job.seed for job in batch]}
+        with parameters_as_options():
+            made = pipeline(**source, **away, **options)
+        facts = _facts(args, weights, pipeline.config, made.asked_prior)
+        for job, image in zip(batch, made.images, strict=True):
+            told = {"prompt": prompt.describe(job.row), "seed": job.seed, "negative": negative.describe(job.row)}
             make_folder(job.path)
-            save_png(image, job.path, {"prompt": described, "seed": job.seed, **facts})
-            pictures.append({"path": str(job.path), "seed": job.seed, "prompt": described})
+            save_png(image, job.path, {**told, **facts})
+            pictures.append({"path": str(job.path), **told})
             if not args.json:
                 print(f"{printable(job.path)}  seed {job.seed}", flush=True)
     return {**facts, "seconds": round(time.perf_counter() - started, 3), "pictures": pictures}
@@ -201,7 +204,21 @@ def _given_settings(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _settings(args: argparse.Namespace, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in force: what was given, else the pipeline's own default."""
+def _facts(
+    args: argparse.Namespace, weights: Mapping[str, float] | None, defaults: Mapping[str, Any], asked_prior: bool
+) -> dict[str, Any]:
+    """How pictures were made: what was given, else the pipeline's default; None for the prior's where it was not asked."""
     given = _given_settings(args)
-    return {name: given[name] if given[name] is not None else defaults.get(name) for name in SETTINGS}
+    settings = {name: defaults.get(name) if value is None else value for name, value in given.items()}
+    unasked = {} if asked_prior else {name: None for name in settings if name.startswith("prior_")}
+    return {
+        "model": args.checkpoint,
+        "weights": weights,
+        "use_prior": asked_prior,
+        "style": args.style,
+        "upsample": args.upsample,
+        "dtype": args.dtype,
+        **settings,
+        **unasked,
+        "version": __version__,
+    }

@@ -6,12 +6,12 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unclip_mm import inputs
 from unclip_mm.checkpoints import is_bundled
-from unclip_mm.commands.checks import MODALITIES, as_path
+from unclip_mm.commands.checks import MODALITIES, as_path, parameters_as_options
 from unclip_mm.commands.prompt import Prompt, option
 from unclip_mm.errors import CheckpointError, UnclipError, first_line
 
@@ -52,10 +52,10 @@ def check_media(modality: str, value: str, called: str) -> Any:
     return path
 
 
-def check_prompt(prompt: Prompt) -> Media:
-    """All values of a prompt, checked as by :func:`check_media`."""
+def check_prompt(prompt: Prompt, called: Callable[[str], str] = option) -> Media:
+    """All values of a prompt, checked as by :func:`check_media`; ``called`` names the option of a modality."""
     return {
-        modality: [check_media(modality, value, option(modality)) for value in values]
+        modality: [check_media(modality, value, called(modality)) for value in values]
         for modality, values in prompt.values.items()
     }
 
@@ -72,8 +72,12 @@ def rows_of(media: Media, rows: Sequence[int]) -> dict[str, Any]:
     return {**chosen, "inputs": others} if others else chosen
 
 
-def load_pipeline(checkpoint: str) -> UnCLIPMultimodalPipeline:
+def load_pipeline(checkpoint: str, dtype: str = "float32") -> UnCLIPMultimodalPipeline:
     """The pipeline of a bundled name, a folder or a hub id; its progress bars show only on a terminal.
+
+    Args:
+        checkpoint: which.
+        dtype: the name of the numbers that it computes with.
 
     Raises:
         CheckpointError: it is missing, damaged, or not such a pipeline.
@@ -81,6 +85,7 @@ def load_pipeline(checkpoint: str) -> UnCLIPMultimodalPipeline:
     if is_bundled(checkpoint):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with _nothing_collected():
+        import torch
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
 
@@ -89,7 +94,8 @@ def load_pipeline(checkpoint: str) -> UnCLIPMultimodalPipeline:
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
         try:
-            pipeline: Any = UnCLIPMultimodalPipeline.from_pretrained(checkpoint)  # diffusers' types hide its methods
+            kind: Any = UnCLIPMultimodalPipeline  # diffusers' types hide its methods
+            pipeline = kind.from_pretrained(checkpoint, dtype=getattr(torch, dtype))
         except UnclipError:
             raise
         except Exception as error:
@@ -103,9 +109,10 @@ def encode(pipeline: UnCLIPMultimodalPipeline, media: Media, rows: int) -> Embed
     from unclip_mm.embeddings import Embeddings
 
     starts = range(0, rows, BATCH_SIZE)
-    return Embeddings.cat(
-        [pipeline.encode(**rows_of(media, range(start, min(start + BATCH_SIZE, rows)))) for start in starts]
-    )
+    with parameters_as_options():
+        return Embeddings.cat(
+            [pipeline.encode(**rows_of(media, range(start, min(start + BATCH_SIZE, rows)))) for start in starts]
+        )
 
 
 @contextlib.contextmanager

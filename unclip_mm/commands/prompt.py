@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unclip_mm.checkpoints import DEFAULT_CHECKPOINT
-from unclip_mm.commands.checks import MODALITIES, printable
+from unclip_mm.commands.checks import MODALITIES, Once, printable
 from unclip_mm.errors import InputError
 
 HELP = {
@@ -16,6 +16,8 @@ HELP = {
     "sketch": ("FILE", "a line drawing, dark on white or on transparent"),
     "image": ("FILE", "a picture to vary"),
 }
+
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Prompt(NamedTuple):
@@ -68,9 +70,21 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--checkpoint``."""
     parser.add_argument(
         "--checkpoint",
+        action=Once,
         metavar="X",
         default=DEFAULT_CHECKPOINT,
         help="a bundled name, a folder, or a hub id (default: %(default)s)",
+    )
+
+
+def add_dtype_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--dtype``."""
+    parser.add_argument(
+        "--dtype",
+        action=Once,
+        choices=DTYPES,
+        default=DTYPES[0],
+        help="the numbers to compute with; bfloat16 is faster where the processor has it (default: %(default)s)",
     )
 
 
@@ -106,7 +120,23 @@ def option(modality: str) -> str:
     return f"--{modality}" if modality in MODALITIES else f"--input {modality}"
 
 
-def read_negative(args: argparse.Namespace) -> dict[str, str]:
-    """What the pictures are to be led away from, by modality."""
+def read_negative(args: argparse.Namespace) -> Prompt:
+    """What the pictures are to be led away from; how many prompts there are is for :func:`check_negative`."""
     given = {modality: getattr(args, f"negative_{modality}") for modality in MODALITIES}
-    return {modality: value for modality, value in given.items() if value is not None}
+    return Prompt({modality: values for modality, values in given.items() if values})
+
+
+def check_negative(negative: Prompt, rows: int) -> None:
+    """Check that there is one for all prompts, or one a prompt.
+
+    Example:
+        >>> check_negative(Prompt({"text": ["red", "blue"]}), 3)
+        Traceback (most recent call last):
+        ...
+        unclip_mm.errors.InputError: --negative-text: 2 for 3 prompts; give one for all of them, or one a prompt
+    """
+    for modality, values in negative.values.items():
+        if len(values) not in (1, rows):
+            raise InputError(
+                f"--negative-{modality}: {len(values)} for {rows} prompts; give one for all of them, or one a prompt"
+            )
