@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 import tyro
 
 from unclip_mm.pipeline import UnCLIPMultimodalPipeline
@@ -56,6 +57,14 @@ def main(checkpoint: str = "pictograms", repeats: int = 9) -> None:
         timed = median_seconds(lambda n=count: pipe(text="a red apple", seeds=0, num_images_per_prompt=n), repeats)
         print(f"{count:2d} pictures of one prompt         {timed:7.3f} s   rate x {count * one / timed:5.2f}")
     print(f"peak memory of this process       {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:7.2f} GB")
+    narrow = UnCLIPMultimodalPipeline.from_pretrained(checkpoint, dtype=torch.bfloat16)
+    narrow.set_progress_bar_config(disable=True)
+    for count in (1, 16):
+        both = [
+            median_seconds(lambda p=p, n=count: p(text="a red apple", seeds=0, num_images_per_prompt=n), repeats)
+            for p in (narrow, pipe)
+        ]
+        print(f"{count:2d} in bfloat16                    {both[0]:7.3f} s   ratio {both[0] / both[1]:5.2f}")
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "unclip_mm", "generate", "--checkpoint", checkpoint, "--text", "a red apple"]
         command += ["--output", str(Path(folder) / "apple.png")]
