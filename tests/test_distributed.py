@@ -12,7 +12,7 @@ from objective_cases import NAMES, mask, total, vectors
 
 from unclip_mm.distributed import gather_with_grad, process_count, step_seed
 from unclip_mm.embeddings import Embeddings
-from unclip_mm.errors import InputError
+from unclip_mm.errors import GradientError, InputError
 from unclip_mm.objectives import OBJECTIVES, InfoNCE, UniAlign, build_objective
 
 ROWS = 8  # four on each of two processes
@@ -70,6 +70,8 @@ def check_gather(rank: int) -> None:
     assert gathered[:, 0].tolist() == [1, 1, 2, 2]
     (gathered.sum(dim=1) * torch.arange(4) * (rank + 1)).sum().backward()
     assert x.grad[:, 0].tolist() == ([0, 3] if rank == 0 else [6, 9])  # what both processes ask, summed
+    with pytest.raises(GradientError, match="create_graph"):
+        torch.autograd.grad(gather_with_grad(x).sum(), x, create_graph=True)
     assert gather_with_grad(torch.tensor([rank == 0])).tolist() == [True, False]
     assert not gather_with_grad(torch.ones(1)).requires_grad
 

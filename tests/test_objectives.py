@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unclip_mm.embeddings import Embeddings
-from unclip_mm.errors import InputError
+from unclip_mm.errors import GradientError, InputError
 from unclip_mm.objectives import (
     GRAM,
     OBJECTIVES,
@@ -197,6 +197,14 @@ def test_gradients_are_those_of_finite_differences(name):  # the two leave out a
         return total(objective(Embeddings(F.normalize(raw, dim=-1), present, NAMES[:3])))
 
     assert torch.autograd.gradcheck(loss, vectors(4, 3, 6, seed=5).requires_grad_(), atol=1e-5, rtol=1e-4)
+
+
+@every_objective
+def test_second_derivatives_are_refused(make):
+    raw = vectors(4, 3, 8).requires_grad_()
+    loss = total(make()(Embeddings(raw, torch.ones(4, 3, dtype=torch.bool), NAMES[:3])))
+    with pytest.raises(GradientError, match="leave create_graph out"):
+        torch.autograd.grad(loss, raw, create_graph=True)
 
 
 @every_objective

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from unclip_mm.errors import InputError
+from unclip_mm.gradients import first_order
 
 __all__ = ["check_same_everywhere", "gather_with_grad", "process_count", "step_seed"]
 
@@ -55,7 +56,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         total = grads[0].contiguous().clone()
         dist.all_reduce(total)

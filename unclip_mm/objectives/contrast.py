@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unclip_mm.errors import InputError
+from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import check_chunk_size, rows_at_once, take
 from unclip_mm.objectives.common import Objective, check_number
 
@@ -237,7 +238,7 @@ class _Search(torch.autograd.Function):
         return positive, total, best, sums[0], counts[0], column_total, column_best, sums[1], counts[1]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         own, look, total, column_total, scale, *rest = ctx.saved_tensors
         tensors, kept = rest[: ctx.tensors], rest[ctx.tensors :]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import rows_at_once, take
 from unclip_mm.objectives.common import Batch, check_number
 from unclip_mm.objectives.infonce import InfoNCE
@@ -113,7 +114,7 @@ class _LogMeanKernel(torch.autograd.Function):
         return mean
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, y, mean, kept = ctx.saved_tensors
         others = x if y is None else y

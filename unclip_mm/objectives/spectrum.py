@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unclip_mm.gradients import first_order
+
 __all__ = ["Spectrum", "root", "spectrum"]
 
 _SMALLEST = 1e-12
@@ -82,7 +84,7 @@ class _Rebuild(torch.autograd.Function):
         return values, sides[:, -1] / values[:, -1:].clamp(min=_SMALLEST)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         sides, values, axes, gaps = ctx.saved_tensors
         of_values, of_direction = gradients

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unclip_mm.errors import InputError
+from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import rows_at_once, take
 from unclip_mm.objectives.common import Batch
 from unclip_mm.objectives.contrast import NOT_COUNTED, Contrast, Strip
@@ -112,7 +113,7 @@ class _Search(torch.autograd.Function):
         return loss, accuracy
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         of_vectors, of_scale = ctx.saved_tensors
         return gradients[0] * of_vectors, gradients[0] * of_scale, None, None, None, None
