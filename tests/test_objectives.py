@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -178,6 +180,27 @@ def test_chunks_are_compared_in_the_same_memory(name, grouped):
     rows, size = 1024, 16
     made = allocations(CHUNKED[name](size), rows, groups=torch.arange(rows) // 2 if grouped else None)
     assert 0 < sum(numbers for numbers in made if numbers >= size * rows) < rows * rows
+
+
+def peak(run) -> int:
+    """The most bytes that are held at a time of what ``run`` allocates."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        run()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return max(accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
+
+
+@pytest.mark.parametrize("name", [name for name in CHUNKED if name not in ("unialign", "unialign geodesic")])
+def test_what_is_held_is_little_more_than_the_gradient_and_its_parts(name, monkeypatch):
+    # Strips are as large, beside the vectors of a modality, as those of 65,536 rows of 512 in chunks of 256, where twelve
+    # times a modality are 1.5 GB. The volume of UniAlign and the geodesic kernel take more, for they are autograd's.
+    rows, dim, objective = 1024, 128, CHUNKED[name](64)
+    monkeypatch.setattr(chunks, "_CACHED", rows * dim // 8)
+    modalities = 3 if isinstance(objective, TRIANGLE) else 5
+    raw = vectors(rows, modalities, dim).float().requires_grad_()
+    batch = Embeddings(raw, torch.ones(rows, modalities, dtype=torch.bool), NAMES[:modalities])
+    held = peak(lambda: total(objective(batch)).backward()) / (4 * rows * dim)
+    assert modalities < held < 12
 
 
 @pytest.mark.parametrize("make", CHUNKED.values(), ids=CHUNKED.keys())

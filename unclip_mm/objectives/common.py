@@ -9,6 +9,7 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,11 @@ class Batch:
     present: Tensor
     modalities: tuple[str, ...]
     groups: Tensor | None
+
+    @cached_property
+    def columns(self) -> tuple[Tensor, ...]:
+        """The vectors (B, D) of each modality, once: every other way to take them apart has a gradient of its own size."""
+        return self.vectors.unbind(dim=1)
 
     def index(self, modality: str) -> int:
         """Give the position of a modality, as an anchor; InputError if there is none of that name."""

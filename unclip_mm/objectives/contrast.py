@@ -84,7 +84,7 @@ class Pairs:
     """
 
     def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int, gradients: bool) -> None:
-        self.scale, self.tensors = scale, tensors
+        self.scale, self.tensors, self.size = scale, tensors, size
         self.of_scale = torch.zeros_like(scale)
         self.of_tensors = [torch.zeros_like(tensor) for tensor in tensors] if gradients else []
 

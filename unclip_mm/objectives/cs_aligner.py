@@ -61,7 +61,7 @@ class CSAligner(InfoNCE):
         """Compute both terms over the same pairs of modalities."""
         sets = [
             take(column, torch.nonzero(there).flatten())
-            for column, there in zip(batch.vectors.unbind(dim=1), batch.present.unbind(dim=1), strict=True)
+            for column, there in zip(batch.columns, batch.present.unbind(dim=1), strict=True)
         ]
         divergences = [
             cauchy_schwarz_divergence(sets[m], sets[n], self.bandwidth, self.chunk_size) for m, n in self.pairs(batch)

@@ -188,13 +188,12 @@ def _roll(values: Tensor, by: int) -> Tensor:
 
 def _product(columns: Sequence[_Column], shifts: Sequence[int]) -> Tensor:
     """Multiply the vectors of all columns, of each those that are its shift further on."""
-    return reduce(torch.mul, [_roll(column.values, -by) for column, by in zip(columns, shifts, strict=True)])
+    return reduce(torch.mul, (_roll(column.values, -by) for column, by in zip(columns, shifts, strict=True)))
 
 
 def _pull(columns: Sequence[_Column], shifts: Sequence[int], of_product: Tensor) -> None:
     """Add to the gradient of each column what is asked of their `_product`."""
     for column, by in zip(columns, shifts, strict=True):
-        rest = [_roll(other.values, -n) for other, n in zip(columns, shifts, strict=True) if other is not column]
-        asked = reduce(torch.mul, rest, of_product)
         if column.gradient is not None:
-            column.gradient.add_(_roll(asked, by))
+            rest = (_roll(other.values, -n) for other, n in zip(columns, shifts, strict=True) if other is not column)
+            column.gradient.add_(_roll(reduce(torch.mul, rest, of_product), by))  # one rolled copy at a time
