@@ -146,8 +146,63 @@ def test_no_gradient_and_clear_errors():
     with pytest.raises(InputError, match="only modality"):
         diagnostics.hoelder_divergence(batch.select(["text"]))
     for call in (lambda: diagnostics.hoelder_divergence(batch, 0.0), lambda: diagnostics.uniformity(batch, t=-1.0)):
-        with pytest.raises(InputError, match="greater than 0"):
+        with pytest.raises(InputError, match="too small; give a number of 1e-06 or more"):
             call()
+
+
+MEASURES = {
+    "zeta": lambda batch: diagnostics.zeta(batch, "image"),
+    "chi": lambda batch: diagnostics.chi(batch, "image"),
+    "hoelder_divergence": diagnostics.hoelder_divergence,
+    "hoelder_baseline": diagnostics.hoelder_baseline,
+    "alignment": diagnostics.alignment,
+    "uniformity": diagnostics.uniformity,
+    "centroid_gap": diagnostics.centroid_gap,
+    "pairwise_cosines": diagnostics.pairwise_cosines,
+    "effective_rank": diagnostics.effective_rank,
+}
+every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.keys())
+
+
+@every_measure
+def test_float32_inside_autocast(measure):
+    assert set(MEASURES) == set(diagnostics.__all__)
+    batch = embeddings(16, 3, 32, missing=0.0).to(torch.float32)
+    expected = measure(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert measure(batch) == expected
+
+
+@every_measure
+def test_what_is_no_embeddings_or_not_finite_is_refused(measure):
+    with pytest.raises(InputError, match="embeddings: Tensor; give Embeddings"):
+        measure(torch.eye(3))
+    for value in (math.nan, math.inf):
+        broken = embeddings(6, 3, missing=0.0)
+        broken.vectors[1, 1, 0] = value
+        with pytest.raises(InputError, match="not all values are finite"):
+            measure(broken)
+
+
+@pytest.mark.parametrize("wrong", ["x", None, math.nan, 1e-30, True])
+def test_wrong_constants_are_refused(wrong):
+    batch = embeddings(6, 3, missing=0.0)
+    for call in (
+        lambda: diagnostics.zeta(batch, "image", tau=wrong),
+        lambda: diagnostics.hoelder_divergence(batch, tau=wrong),
+        lambda: diagnostics.hoelder_baseline(batch, tau=wrong),
+        lambda: diagnostics.uniformity(batch, t=wrong),
+    ):
+        with pytest.raises(InputError, match=r"^(tau|t): "):
+            call()
+
+
+def test_hoelder_of_three_depends_on_which_is_the_first_and_of_two_does_not():
+    batch = embeddings(32, 3, missing=0.0)
+    turned = batch.select(batch.modalities[::-1])
+    assert diagnostics.hoelder_divergence(batch) != pytest.approx(diagnostics.hoelder_divergence(turned), rel=1e-3)
+    two, other = batch.select(["image", "text"]), batch.select(["text", "image"])
+    assert diagnostics.hoelder_divergence(two) == pytest.approx(diagnostics.hoelder_divergence(other))
 
 
 def test_leaving_one_out_is_the_estimate_without_the_point_itself():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -298,6 +300,8 @@ def test_errors_name_what_is_wrong(make):
     ]:
         with pytest.raises(InputError, match=message):
             objective(wrong)
+    with pytest.raises(InputError, match="embeddings: Tensor; give Embeddings"):
+        objective(batch.vectors)
     broken = embeddings(4, 3, missing=0.0)
     broken.vectors[1, 1, 0] = float("nan")
     with pytest.raises(InputError, match="not all values are finite"):
@@ -339,11 +343,47 @@ def test_objectives_are_built_by_name():
         ("cs-aligner", {"bandwidth": 0.0}, "bandwidth"),
         ("symile", {"chunk_size": 0}, "chunk_size: 0"),
         ("pmrl", {"chunk_size": 1.5}, "chunk_size: 1.5"),
+        ("pmrl", {"tau1": 1e-40}, "tau1: 1e-40 is too small; give a number of 1e-06 or more"),
+        ("pmrl", {"tau2": 10**400}, "tau2"),
+        ("pmrl", {"lambda_reg": 1e39}, "lambda_reg: 1e[+]39 is no finite number of float32"),
+        ("cs-aligner", {"bandwidth": 1e-30}, "bandwidth"),
+        ("unialign", {"kernel": "gaussian", "tau": 1e-25}, "tau"),
+        ("unialign", {"lambda_vol": 1.0, "tau_center": 1e-25}, "tau_center"),
+        ("infonce", {"temperature": 1e-40}, "temperature"),
+        ("infonce", {"learnable": "x"}, "learnable: 'x' is neither True nor False"),
+        ("symile", {"shuffle": 1}, "shuffle"),
+        ("pmrl", {"reference": "yes"}, "reference"),
     ],
 )
 def test_wrong_options_are_refused(name, options, message):
     with pytest.raises(InputError, match=message):
         build_objective(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "others"),
+    [
+        ("pmrl", "tau1", {}),
+        ("pmrl", "tau2", {}),
+        *(("unialign", "tau", {"kernel": kernel}) for kernel in ("clip", "gaussian", "geodesic")),
+        ("unialign", "tau_center", {"lambda_vol": 1.0}),
+        ("cs-aligner", "bandwidth", {}),
+    ],
+)
+@pytest.mark.parametrize("value", [1e-6, 1e30])
+def test_the_least_and_great_constants_keep_loss_and_gradient_finite(name, option, others, value):
+    raw = vectors(6, 3, 16).float().requires_grad_()
+    objective = build_objective(name, **{option: value}, **others)
+    loss = total(objective(Embeddings(raw, torch.ones(6, 3, dtype=torch.bool), NAMES[:3])))
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(raw.grad).all()
+
+
+@pytest.mark.parametrize("number", [np.float16(0.5), np.float32(0.5), np.float64(0.5), np.int64(1), 1])
+def test_numbers_of_numpy_are_numbers(number):
+    assert build_objective("pmrl", tau1=number).tau1 == float(number)
+    assert type(build_objective("unialign", tau=number).tau) is float
+    assert GRAM(temperature=number).log_scale.item() == pytest.approx(-math.log(float(number)))
 
 
 @pytest.mark.parametrize("name", ["unialign", "infonce", "gram", "triangle", "cs-aligner"])

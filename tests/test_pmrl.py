@@ -55,6 +55,24 @@ def test_the_reference_mode_differs_by_the_signs_alone():
         PMRL(reference=True)(embeddings(9, 3, missing=0.4))
 
 
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_the_reference_mode_knows_of_as_many_values_as_there_are_dimensions(dim):
+    batch = embeddings(9, 4, dim=dim, missing=0.0)
+    values = torch.linalg.svdvals(batch.vectors.mT)
+    assert values.shape[1] == dim
+    terms = PMRL(reference=True)(batch)
+    torch.testing.assert_close(terms["alignment_loss"], -F.log_softmax(values / 0.05, dim=1)[:, 0].mean())
+    torch.testing.assert_close(terms["leading_share"], PMRL()(batch)["leading_share"])
+
+
+def test_the_reference_mode_has_no_gradient_where_singular_values_are_equal():  # as its docstring says
+    axes = torch.eye(8, dtype=torch.float64)
+    for corner in (axes[:4, None].expand(4, 3, 8), axes[:3].expand(4, 3, 8)):
+        leaf = corner.clone().requires_grad_()
+        total(PMRL(reference=True)(Embeddings(leaf, torch.ones(4, 3, dtype=torch.bool), NAMES[:3]))).backward()
+        assert leaf.grad.isnan().any()
+
+
 def test_float32_is_close_to_float64():
     z, present = vectors(16, 4, 64), mask(16, 4, missing=0.1)
     batch = Embeddings(z.float(), present, NAMES[:4])

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unclip_mm.checks import check_flag, check_number
 from unclip_mm.errors import InputError
 from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import check_chunk_size, rows_at_once, take
-from unclip_mm.objectives.common import Objective, check_number
+from unclip_mm.objectives.common import Objective
 
 __all__ = ["NOT_COUNTED", "Contrast", "Pairs", "Products", "Strip", "search"]
 
@@ -37,7 +38,7 @@ class Contrast(Objective):
         scale = 1.0 / check_number("temperature", temperature, positive=True)
         if scale > _MAX_SCALE:
             raise InputError(f"temperature: {temperature} is too small; give {1 / _MAX_SCALE} or more")
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learnable)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=check_flag("learnable", learnable))
         self.chunk_size = check_chunk_size(chunk_size)
 
     def scale(self, dtype: torch.dtype) -> Tensor:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unclip_mm.checks import check_number
 from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import rows_at_once, take
-from unclip_mm.objectives.common import Batch, check_number
+from unclip_mm.objectives.common import Batch
 from unclip_mm.objectives.infonce import InfoNCE
 
 __all__ = ["CSAligner", "cauchy_schwarz_divergence"]

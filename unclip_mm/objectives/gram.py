@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from unclip_mm.checks import check_number
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import take
-from unclip_mm.objectives.common import Batch, check_number
+from unclip_mm.objectives.common import Batch
 from unclip_mm.objectives.contrast import Contrast, Pairs, search
 
 __all__ = ["GRAM", "TRIANGLE"]

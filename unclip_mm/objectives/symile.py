@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unclip_mm.checks import check_flag
 from unclip_mm.errors import InputError
 from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import rows_at_once, take
@@ -63,7 +64,7 @@ class Symile(Contrast):
         chunk_size: int | None = None,
     ) -> None:
         super().__init__(temperature, learnable, chunk_size)
-        self.shuffle = shuffle
+        self.shuffle = check_flag("shuffle", shuffle)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Ask for each modality by all others."""

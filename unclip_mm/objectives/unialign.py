@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unclip_mm.checks import check_choice, check_number
 from unclip_mm.errors import InputError
 from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import check_chunk_size, take
-from unclip_mm.objectives.common import Batch, Objective, check_choice, check_number
+from unclip_mm.objectives.common import Batch, Objective
 from unclip_mm.objectives.kernels import KERNELS, log_kernel_sums
 from unclip_mm.objectives.spectrum import spectrum
 
