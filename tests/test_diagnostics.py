@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from objective_cases import embeddings, vectors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from objective_cases import NAMES, embeddings, mask, vectors
 
 from unclip_mm import diagnostics
 from unclip_mm.embeddings import Embeddings
@@ -148,6 +150,55 @@ def test_no_gradient_and_clear_errors():
     for call in (lambda: diagnostics.hoelder_divergence(batch, 0.0), lambda: diagnostics.uniformity(batch, t=-1.0)):
         with pytest.raises(InputError, match="too small; give a number of 1e-06 or more"):
             call()
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    rows=st.integers(3, 12),
+    modalities=st.integers(2, 5),
+    dim=st.integers(1, 12),
+    noise=st.sampled_from([0.0, 0.1, 1.0, 30.0]),
+    seed=st.integers(0, 10**6),
+)
+def test_figures_stay_within_their_bounds(rows, modalities, dim, noise, seed):
+    batch = Embeddings(vectors(rows, modalities, dim, seed, noise), mask(rows, modalities, seed), NAMES[:modalities])
+    there = dict(zip(batch.modalities, batch.present.sum(dim=0).tolist(), strict=True))
+
+    def within(value, least, most):
+        assert least - 1e-9 <= value <= most + 1e-9
+
+    within(diagnostics.zeta(batch, "image"), -1, 1)
+    within(diagnostics.chi(batch, "image"), 0, 1)
+    within(diagnostics.alignment(batch), 0, 4)
+    for value in diagnostics.pairwise_cosines(batch).values():
+        within(value, -1, 1)
+    for value in diagnostics.centroid_gap(batch).values():
+        within(value, 0, 2)
+    for value in diagnostics.uniformity(batch).values():  # t times the square of a diameter
+        within(value, -8, 0)
+    for name, value in diagnostics.effective_rank(batch).items():
+        within(value, 1, min(there[name], dim))
+    if modalities == 2:  # then it is the inequality of Cauchy and Schwarz
+        within(diagnostics.hoelder_divergence(batch), 0, math.inf)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(rows=st.integers(1, 12), modalities=st.integers(2, 6), dim=st.integers(1, 12), seed=st.integers(0, 10**6))
+def test_chi_is_the_bound_of_the_rows_own_cosines(rows, modalities, dim, seed):
+    # of one row exactly 1 - sqrt((1 + (M - 2) mu) / (M - 1)), and of the mean of rows no less, for the root is concave
+    batch = Embeddings(
+        vectors(rows, modalities, dim, seed),
+        torch.ones(rows, modalities, dtype=torch.bool),
+        tuple("abcdef"[:modalities]),
+    )
+    mu = 0.0
+    if modalities > 2:
+        others = diagnostics.pairwise_cosines(batch.select(batch.modalities[1:])).values()
+        mu = sum(others) / len(others)
+    bound = 1 - math.sqrt(max(1 + (modalities - 2) * mu, 0.0) / (modalities - 1))
+    assert diagnostics.chi(batch, "a") >= bound - 1e-9
+    if rows == 1:
+        assert diagnostics.chi(batch, "a") == pytest.approx(bound, abs=1e-7)
 
 
 MEASURES = {

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from objective_cases import NAMES, embeddings, mask, total, vectors
 
 from unclip_mm.embeddings import Embeddings
@@ -90,6 +92,25 @@ def test_the_squares_of_the_singular_values_sum_to_the_modalities_present():
     rows = spectrum(batch.vectors, batch.present)
     torch.testing.assert_close(rows.values.square().sum(dim=1), batch.present.sum(dim=1).double())
     assert torch.equal(rows.absent.sum(dim=1), (~batch.present).sum(dim=1))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    modalities=st.integers(1, 5),
+    dim=st.integers(1, 12),
+    noise=st.sampled_from([0.0, 0.1, 1.0, 30.0]),
+    seed=st.integers(0, 10**6),
+)
+def test_the_leading_share_lies_between_one_of_the_modalities_and_all(modalities, dim, noise, seed):
+    present = mask(6, modalities, seed)
+    present[2, 0] = True
+    batch = Embeddings(vectors(6, modalities, dim, seed, noise), present, NAMES[:modalities])
+    count = present.sum(dim=1).double()
+    rows = spectrum(batch.vectors, present)
+    share = (rows.values[:, -1].square() / count)[count > 0]
+    assert (share >= 1 / count[count > 0] - 1e-9).all() and (share <= 1 + 1e-9).all()
+    assert (rows.values.diff(dim=1) >= -1e-9).all() and (rows.values >= 0).all()
+    assert (rows.volume() <= 1 + 1e-6).all()
 
 
 def test_a_row_without_modalities_has_no_values_no_direction_and_a_gradient_of_zero():
