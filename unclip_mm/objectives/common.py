@@ -30,8 +30,8 @@ class Batch:
         vectors: (B, M, D) float32 or float64, unit norm where present, zero elsewhere.
         present: (B, M) bool.
         modalities: M names.
-        groups: (B,) int64; two rows may be pushed apart if and only if their groups differ. None: every row is a group
-            of its own. The B x B mask of negatives is never held: it is compared into being where a chunk of it is
+        groups: (B,) int64; two rows are negatives of each other if and only if their groups differ. None: every row is a
+            group of its own. The B x B mask of negatives is never held: it is compared into being where a chunk of it is
             needed.
     """
 

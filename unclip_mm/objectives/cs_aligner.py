@@ -25,7 +25,8 @@ class CSAligner(InfoNCE):
         L          = InfoNCE + lambda_cs * mean over the pairs of modalities of D_CS
 
     **When to use.** When the gap that InfoNCE leaves between the modalities is in the way, as in generation. The
-    divergence needs no partners, so rows with a single modality help. Relatives: `UniAlign`, by the same group, closes
+    divergence needs no partners, so rows with a single modality help; and it has no negatives: it compares densities of
+    all rows, whatever their groups, which matter to InfoNCE alone. Relatives: `UniAlign`, by the same group, closes
     the gap without negatives between modalities; `diagnostics.hoelder_divergence` measures what is left of it.
 
     Args:
