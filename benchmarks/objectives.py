@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from pathlib import Path
 from statistics import median
 
 import psutil
@@ -24,7 +24,7 @@ import tyro
 from torch import Tensor
 
 from unclip_mm.embeddings import Embeddings
-from unclip_mm.objectives import PMRL, build_objective
+from unclip_mm.objectives import OBJECTIVES, PMRL, build_objective
 from unclip_mm.objectives.spectrum import spectrum
 
 Loss = Callable[[Tensor], Tensor]
@@ -33,8 +33,10 @@ Loss = Callable[[Tensor], Tensor]
 DECOMPOSITION = "decomposition"
 """PMRL without what it has in common with the others, the comparison of all rows with all."""
 NAMES = ("image", "text", "audio", "sketch", "imu")
-SIZES = ((256, 3), (256, 5), (1024, 3), (1024, 5), (4096, 3), (4096, 5))
+SIZES = tuple((rows, modalities) for rows in (256, 1024, 4096) for modalities in (3, 4, 5))
 """Rows and modalities of the table."""
+NEEDED = {"triangle": 3, "symile": 3}
+"""Modalities of a large batch where it is not two; of two Symile is InfoNCE."""
 
 
 def ours(name: str, chunk_size: int | None = None) -> Loss:
@@ -79,10 +81,7 @@ def plain_gram(z: Tensor) -> Tensor:
     top = torch.cat([torch.ones(rows, rows, 1), across], dim=2).unsqueeze(2)
     gram = torch.cat([top, torch.cat([across.unsqueeze(3), inside], dim=3)], dim=2)
     logits = -(torch.linalg.det(gram.float()).abs() + 1e-6).sqrt() / 0.07
-    labels = torch.arange(rows)
-    return (
-        F.cross_entropy(logits, labels, label_smoothing=0.1) + F.cross_entropy(logits.T, labels, label_smoothing=0.1)
-    ) / 2
+    return _smoothed(logits)
 
 
 def plain_infonce(z: Tensor) -> Tensor:
@@ -105,14 +104,58 @@ def plain_unialign(z: Tensor) -> Tensor:
     return torch.stack(spread).sum() - z.shape[1] * torch.tensor(rows - 1.0).log() + 30.0 * away
 
 
+def plain_triangle(z: Tensor) -> Tensor:
+    """The sides of the B x B triangles of an anchor and a pair of the others, and their areas."""
+    x, y, w = z.unbind(dim=1)
+    u, v = x.unsqueeze(1) - y, x.unsqueeze(1) - w  # of every anchor with every pair: B x B x D
+    squares = u.square().sum(dim=-1) * v.square().sum(dim=-1) - (u * v).sum(dim=-1).square()
+    return _smoothed(-(squares.clamp(min=0.0) + 1e-6).sqrt() / 2 / 0.07)
+
+
+def plain_symile(z: Tensor) -> Tensor:
+    """The B x B matrix of the multilinear products for every modality, whose negatives come from several rows."""
+    labels = torch.arange(len(z))
+    losses = []
+    for m in range(z.shape[1]):
+        others = torch.cat([z[:, :m], z[:, m + 1 :]], dim=1).unbind(dim=1)
+        mixed = torch.stack([other.roll(-by, 0) for by, other in enumerate(others)]).prod(dim=0)
+        logits = z[:, m] @ mixed.T / 0.07
+        own = (z[:, m] * torch.stack(others).prod(dim=0)).sum(dim=1) / 0.07
+        for by in range(1, len(others)):  # tuples with one vector of the row itself
+            logits = logits.index_put((labels, (labels - by) % len(z)), torch.tensor(float("-inf")))
+        losses.append(F.cross_entropy(logits.index_put((labels, labels), own), labels))
+    return torch.stack(losses).mean()
+
+
+def plain_cs_aligner(z: Tensor) -> Tensor:
+    """The B x B matrix of every pair of modalities, and three of kernels for its divergence."""
+
+    def log_mean_kernel(x: Tensor, y: Tensor) -> Tensor:
+        return ((x @ y.T - 1) / 0.5**2).exp().mean().log()
+
+    divergences = []
+    for m, n in combinations(range(z.shape[1]), 2):
+        x, y = z[:, m], z[:, n]
+        divergences.append(log_mean_kernel(x, x) + log_mean_kernel(y, y) - 2 * log_mean_kernel(x, y))
+    return plain_infonce(z) + torch.stack(divergences).mean()
+
+
+def _smoothed(logits: Tensor) -> Tensor:
+    labels = torch.arange(len(logits))
+    ways = [F.cross_entropy(way, labels, label_smoothing=0.1) for way in (logits, logits.T)]
+    return torch.stack(ways).mean()
+
+
 PLAIN: dict[str, Loss] = {
     DECOMPOSITION: plain_decomposition,
     "pmrl": plain_pmrl,
     "gram": plain_gram,
     "infonce": plain_infonce,
     "unialign": plain_unialign,
+    "triangle": plain_triangle,
+    "symile": plain_symile,
+    "cs-aligner": plain_cs_aligner,
 }
-LARGE = ("pmrl", "unialign", "infonce", "gram", "symile", "cs-aligner")
 
 
 def plain_gigabytes(name: str, rows: int, modalities: int, dim: int) -> float:
@@ -121,14 +164,19 @@ def plain_gigabytes(name: str, rows: int, modalities: int, dim: int) -> float:
         return 6 * 4 * rows * dim * dim / 2**30
     if name == "gram":
         return 8 * 4 * rows * rows * modalities**2 / 2**30
+    if name == "triangle":
+        return 8 * 4 * rows * rows * dim / 2**30
+    if name == "cs-aligner":  # all matrices of all pairs
+        return 16 * 4 * rows * rows * modalities * (modalities - 1) / 2**30
     return 8 * 4 * rows * rows * modalities / 2**30
 
 
 def measure(loss: Loss, rows: int, modalities: int, dim: int, repeats: int) -> dict[str, float]:
     """Run forward and backward; give the median seconds, and the peak memory in GB beyond the inputs."""
     torch.manual_seed(0)
-    z = F.normalize(torch.randn(rows, 1, dim) + torch.randn(rows, modalities, dim), dim=-1).requires_grad_()
-    loss(z[:8]).backward()  # what the libraries take once is nobody's
+    z = torch.randn(rows, modalities, dim).add_(torch.randn(rows, 1, dim))  # in place: the peak is to be the loss's
+    z.div_(z.norm(dim=-1, keepdim=True)).requires_grad_()
+    loss(z[:8].detach().requires_grad_()).backward()  # what the libraries take once is nobody's
     before = psutil.Process().memory_info().rss
     times, values = [], []
     for _ in range(repeats + (repeats > 1)):  # one to warm up
@@ -138,8 +186,13 @@ def measure(loss: Loss, rows: int, modalities: int, dim: int, repeats: int) -> d
         value.backward()
         times.append(time.perf_counter() - start)
         values.append(value.item())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"seconds": median(times[-repeats:]), "gigabytes": (peak - before) / 2**30, "value": values[-1]}
+    return {"seconds": median(times[-repeats:]), "gigabytes": (peak() - before) / 2**30, "value": values[-1]}
+
+
+def peak() -> int:
+    """The most bytes that this process has held (`ru_maxrss` begins with those of the process that started it)."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def in_a_process(*arguments: object) -> dict[str, float]:
@@ -153,20 +206,26 @@ def in_a_process(*arguments: object) -> dict[str, float]:
     return dict(json.loads(done.stdout))
 
 
-def table(names: Sequence[str], repeats: int, dim: int) -> None:
+def modalities_of(name: str, wanted: int | None) -> int:
+    """Give how many modalities a large batch has for an objective; TRIANGLE takes three whatever is wanted."""
+    return NEEDED[name] if name == "triangle" or (wanted is None and name in NEEDED) else wanted or 2
+
+
+def table(names: Sequence[str], repeats: int, dim: int, sizes: Sequence[tuple[int, int]]) -> None:
     """Print ours beside the plain formula."""
     available = psutil.virtual_memory().available / 2**30
     print("objective     rows  M    ours s   plain s    times   ours GB  plain GB    times   values differ by")
     for name in names:
-        for rows, modalities in SIZES:
+        for rows, modalities in sizes:
+            if name == "triangle" and modalities != NEEDED[name]:
+                continue
             mine = in_a_process(name, True, rows, modalities, dim, repeats, None)
             row = f"{name:13} {rows:4} {modalities:2} {mine['seconds']:9.4f}"
             needed = plain_gigabytes(name, rows, modalities, dim)
             if needed > 0.8 * available:
                 print(f"{row}   the plain formula would need about {needed:.0f} GB; ours {mine['gigabytes']:.3f}")
                 continue
-            slow = name in (DECOMPOSITION, "pmrl") and rows > 256
-            other = in_a_process(name, False, rows, modalities, dim, 1 if slow else repeats, None)
+            other = in_a_process(name, False, rows, modalities, dim, repeats, None)
             faster, smaller = (other[key] / max(mine[key], 1e-4) for key in ("seconds", "gigabytes"))
             off = abs(mine["value"] - other["value"])
             print(
@@ -176,12 +235,14 @@ def table(names: Sequence[str], repeats: int, dim: int) -> None:
             )
 
 
-def large(names: Sequence[str], rows: int, dim: int, chunk_size: int) -> None:
+def large(names: Sequence[str], rows: int, modalities: int | None, dim: int, chunk_size: int) -> None:
     """Print time and memory of a batch whose B x B matrix would not fit."""
-    print(f"{rows} rows, 2 modalities, {dim} dimensions, {chunk_size} rows a chunk")
+    print(f"{rows} rows, {dim} dimensions, {chunk_size} rows a chunk")
     for name in names:
-        result = in_a_process(name, True, rows, 2, dim, 1, chunk_size)
-        print(f"{name:10} {result['seconds']:8.1f} s  {result['gigabytes']:6.2f} GB beyond the inputs", flush=True)
+        count = modalities_of(name, modalities)
+        result = in_a_process(name, True, rows, count, dim, 1, chunk_size)
+        used = f"{result['seconds']:8.1f} s  {result['gigabytes']:6.2f} GB beyond the inputs"
+        print(f"{name:10} {count} modalities {used}", flush=True)
 
 
 def main(
@@ -190,25 +251,30 @@ def main(
     dim: int = 512,
     large_batch: bool = False,
     rows: int = 65_536,
+    modalities: int | None = None,
     chunk_size: int = 256,
 ) -> None:
     """Print the table.
 
     Args:
-        names: Objectives; by default all that have a plain formula, or with ``--large-batch`` all that take chunks.
+        names: Objectives; by default all.
         repeats: Timed steps a figure, of which the median counts.
         dim: Dimensions D.
         large_batch: Run one large batch in chunks instead.
         rows: Of the large batch.
+        modalities: From 2 to 5; by default of the large batch two, or the three that TRIANGLE and Symile need, and of the
+            table all.
         chunk_size: Rows of it compared at a time.
     """
-    known = LARGE if large_batch else tuple(PLAIN)
+    known = tuple(OBJECTIVES) if large_batch else tuple(PLAIN)
     if unknown := sorted(set(names) - set(known)):
         sys.exit(f"names: {unknown[0]!r} is not among {', '.join(known)}")
+    if modalities not in (None, *range(2, len(NAMES) + 1)):
+        sys.exit(f"modalities: {modalities} is not from 2 to {len(NAMES)}")
     if large_batch:
-        large(names or known, rows, dim, chunk_size)
+        large(names or known, rows, modalities, dim, chunk_size)
     else:
-        table(names or known, repeats, dim)
+        table(names or known, repeats, dim, [size for size in SIZES if modalities in (None, size[1])])
 
 
 def measure_and_print(text: str) -> None:

@@ -19,6 +19,7 @@ PACKAGE = Path(unclip_mm.__file__).parent
 # The flow is inputs -> towers and processing -> encoder -> embeddings -> prior -> decoder -> pipeline -> commands.
 GROUPS: list[set[str]] = [
     {"errors", "limits", "seeds"},
+    {"checks", "gradients"},
     {"checkpoints", "diffusion", "distributed", "vectors"},
     {"embeddings"},
     {"inputs"},
@@ -37,7 +38,20 @@ GROUPS: list[set[str]] = [
     {"__main__"},
 ]
 RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
-LEAVES = {"errors", "checkpoints", "diffusion", "distributed", "limits", "seeds", "vectors", "embeddings"}
+LEAVES = {
+    *(
+        "errors",
+        "limits",
+        "seeds",
+        "checks",
+        "gradients",
+        "checkpoints",
+        "diffusion",
+        "distributed",
+        "vectors",
+        "embeddings",
+    ),
+}
 TRAINING_ONLY = {"data", "diagnostics", "metrics", "objectives"}
 
 CORE = {"torch", "diffusers", "transformers", "safetensors", "numpy", "PIL", "tqdm"}

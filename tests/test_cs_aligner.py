@@ -55,6 +55,13 @@ def test_rows_without_a_partner_move_the_divergence():
     assert lonely["divergence_loss"] != paired["divergence_loss"]
 
 
+def test_groups_matter_to_the_contrast_and_not_to_the_divergence():
+    batch = embeddings(8, 2, missing=0.0)
+    apart, grouped = CSAligner()(batch), CSAligner()(batch, torch.arange(8) // 2)
+    assert torch.equal(apart["divergence_loss"], grouped["divergence_loss"])
+    assert grouped["contrastive_loss"] < apart["contrastive_loss"]
+
+
 def test_descending_the_divergence_closes_the_gap():
     gap = torch.zeros(8)
     gap[0] = 1.0

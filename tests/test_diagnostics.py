@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from objective_cases import embeddings, vectors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from objective_cases import NAMES, embeddings, mask, vectors
 
 from unclip_mm import diagnostics
 from unclip_mm.embeddings import Embeddings
@@ -146,8 +148,112 @@ def test_no_gradient_and_clear_errors():
     with pytest.raises(InputError, match="only modality"):
         diagnostics.hoelder_divergence(batch.select(["text"]))
     for call in (lambda: diagnostics.hoelder_divergence(batch, 0.0), lambda: diagnostics.uniformity(batch, t=-1.0)):
-        with pytest.raises(InputError, match="greater than 0"):
+        with pytest.raises(InputError, match="too small; give a number of 1e-06 or more"):
             call()
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    rows=st.integers(3, 12),
+    modalities=st.integers(2, 5),
+    dim=st.integers(1, 12),
+    noise=st.sampled_from([0.0, 0.1, 1.0, 30.0]),
+    seed=st.integers(0, 10**6),
+)
+def test_figures_stay_within_their_bounds(rows, modalities, dim, noise, seed):
+    batch = Embeddings(vectors(rows, modalities, dim, seed, noise), mask(rows, modalities, seed), NAMES[:modalities])
+    there = dict(zip(batch.modalities, batch.present.sum(dim=0).tolist(), strict=True))
+
+    def within(value, least, most):
+        assert least - 1e-9 <= value <= most + 1e-9
+
+    within(diagnostics.zeta(batch, "image"), -1, 1)
+    within(diagnostics.chi(batch, "image"), 0, 1)
+    within(diagnostics.alignment(batch), 0, 4)
+    for value in diagnostics.pairwise_cosines(batch).values():
+        within(value, -1, 1)
+    for value in diagnostics.centroid_gap(batch).values():
+        within(value, 0, 2)
+    for value in diagnostics.uniformity(batch).values():  # t times the square of a diameter
+        within(value, -8, 0)
+    for name, value in diagnostics.effective_rank(batch).items():
+        within(value, 1, min(there[name], dim))
+    if modalities == 2:  # then it is the inequality of Cauchy and Schwarz
+        within(diagnostics.hoelder_divergence(batch), 0, math.inf)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(rows=st.integers(1, 12), modalities=st.integers(2, 6), dim=st.integers(1, 12), seed=st.integers(0, 10**6))
+def test_chi_is_the_bound_of_the_rows_own_cosines(rows, modalities, dim, seed):
+    # of one row exactly 1 - sqrt((1 + (M - 2) mu) / (M - 1)), and of the mean of rows no less, for the root is concave
+    batch = Embeddings(
+        vectors(rows, modalities, dim, seed),
+        torch.ones(rows, modalities, dtype=torch.bool),
+        tuple("abcdef"[:modalities]),
+    )
+    mu = 0.0
+    if modalities > 2:
+        others = diagnostics.pairwise_cosines(batch.select(batch.modalities[1:])).values()
+        mu = sum(others) / len(others)
+    bound = 1 - math.sqrt(max(1 + (modalities - 2) * mu, 0.0) / (modalities - 1))
+    assert diagnostics.chi(batch, "a") >= bound - 1e-9
+    if rows == 1:
+        assert diagnostics.chi(batch, "a") == pytest.approx(bound, abs=1e-7)
+
+
+MEASURES = {
+    "zeta": lambda batch: diagnostics.zeta(batch, "image"),
+    "chi": lambda batch: diagnostics.chi(batch, "image"),
+    "hoelder_divergence": diagnostics.hoelder_divergence,
+    "hoelder_baseline": diagnostics.hoelder_baseline,
+    "alignment": diagnostics.alignment,
+    "uniformity": diagnostics.uniformity,
+    "centroid_gap": diagnostics.centroid_gap,
+    "pairwise_cosines": diagnostics.pairwise_cosines,
+    "effective_rank": diagnostics.effective_rank,
+}
+every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.keys())
+
+
+@every_measure
+def test_float32_inside_autocast(measure):
+    assert set(MEASURES) == set(diagnostics.__all__)
+    batch = embeddings(16, 3, 32, missing=0.0).to(torch.float32)
+    expected = measure(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert measure(batch) == expected
+
+
+@every_measure
+def test_what_is_no_embeddings_or_not_finite_is_refused(measure):
+    with pytest.raises(InputError, match="embeddings: Tensor; give Embeddings"):
+        measure(torch.eye(3))
+    for value in (math.nan, math.inf):
+        broken = embeddings(6, 3, missing=0.0)
+        broken.vectors[1, 1, 0] = value
+        with pytest.raises(InputError, match="not all values are finite"):
+            measure(broken)
+
+
+@pytest.mark.parametrize("wrong", ["x", None, math.nan, 1e-30, True])
+def test_wrong_constants_are_refused(wrong):
+    batch = embeddings(6, 3, missing=0.0)
+    for call in (
+        lambda: diagnostics.zeta(batch, "image", tau=wrong),
+        lambda: diagnostics.hoelder_divergence(batch, tau=wrong),
+        lambda: diagnostics.hoelder_baseline(batch, tau=wrong),
+        lambda: diagnostics.uniformity(batch, t=wrong),
+    ):
+        with pytest.raises(InputError, match=r"^(tau|t): "):
+            call()
+
+
+def test_hoelder_of_three_depends_on_which_is_the_first_and_of_two_does_not():
+    batch = embeddings(32, 3, missing=0.0)
+    turned = batch.select(batch.modalities[::-1])
+    assert diagnostics.hoelder_divergence(batch) != pytest.approx(diagnostics.hoelder_divergence(turned), rel=1e-3)
+    two, other = batch.select(["image", "text"]), batch.select(["text", "image"])
+    assert diagnostics.hoelder_divergence(two) == pytest.approx(diagnostics.hoelder_divergence(other))
 
 
 def test_leaving_one_out_is_the_estimate_without_the_point_itself():

@@ -12,7 +12,7 @@ from objective_cases import NAMES, mask, total, vectors
 
 from unclip_mm.distributed import gather_with_grad, process_count, step_seed
 from unclip_mm.embeddings import Embeddings
-from unclip_mm.errors import InputError
+from unclip_mm.errors import GradientError, InputError
 from unclip_mm.objectives import OBJECTIVES, InfoNCE, UniAlign, build_objective
 
 ROWS = 8  # four on each of two processes
@@ -37,9 +37,11 @@ def objectives() -> dict[str, torch.nn.Module]:
     return built
 
 
-def step(towers: torch.nn.Module, objective: torch.nn.Module, rows: slice, grouped: bool) -> dict[str, torch.Tensor]:
+def step(
+    towers: torch.nn.Module, objective: torch.nn.Module, rows: slice, grouped: bool, missing: float
+) -> dict[str, torch.Tensor]:
     """Run forward and backward on some rows; give the terms and every gradient."""
-    views, present = vectors(ROWS, 3, 8), mask(ROWS, 3)
+    views, present = vectors(ROWS, 3, 8), mask(ROWS, 3, missing=missing)
     groups = torch.tensor([0, 1, 2, 3, 0, 1, 4, 5])[rows] if grouped else None
     towers.zero_grad()
     objective.zero_grad()
@@ -54,14 +56,21 @@ def step(towers: torch.nn.Module, objective: torch.nn.Module, rows: slice, group
     return {**terms, **gradients}
 
 
-def check_two_are_one(rank: int, whole: dict[tuple[str, bool], dict[str, torch.Tensor]]) -> None:
-    local = slice(rank * ROWS // 2, (rank + 1) * ROWS // 2)
-    for name, objective in objectives().items():
-        for grouped in (False, True):
-            ours, expected = step(Towers(), objective, local, grouped), whole[name, grouped]
-            assert ours.keys() == expected.keys()
-            for key in ours:
-                torch.testing.assert_close(ours[key], expected[key], msg=lambda text, at=(name, key): f"{at}: {text}")
+def steps(rows: slice) -> dict[tuple[str, bool, float], dict[str, torch.Tensor]]:
+    """Each objective, with groups and without, with modalities that are missing and with the same everywhere."""
+    return {
+        (name, grouped, missing): step(Towers(), objective, rows, grouped, missing)
+        for name, objective in objectives().items()
+        for grouped in (False, True)
+        for missing in (0.0, 0.3)
+    }
+
+
+def check_two_are_one(rank: int, whole: dict[tuple[str, bool, float], dict[str, torch.Tensor]]) -> None:
+    for case, ours in steps(slice(rank * ROWS // 2, (rank + 1) * ROWS // 2)).items():
+        assert ours.keys() == whole[case].keys()
+        for key in ours:
+            torch.testing.assert_close(ours[key], whole[case][key], msg=lambda text, at=(*case, key): f"{at}: {text}")
 
 
 def check_gather(rank: int) -> None:
@@ -70,6 +79,8 @@ def check_gather(rank: int) -> None:
     assert gathered[:, 0].tolist() == [1, 1, 2, 2]
     (gathered.sum(dim=1) * torch.arange(4) * (rank + 1)).sum().backward()
     assert x.grad[:, 0].tolist() == ([0, 3] if rank == 0 else [6, 9])  # what both processes ask, summed
+    with pytest.raises(GradientError, match="create_graph"):
+        torch.autograd.grad(gather_with_grad(x).sum(), x, create_graph=True)
     assert gather_with_grad(torch.tensor([rank == 0])).tolist() == [True, False]
     assert not gather_with_grad(torch.ones(1)).requires_grad
 
@@ -87,6 +98,13 @@ def check_errors(rank: int) -> None:
             objective(wrong)
     with pytest.raises(InputError, match="on rank 1"):
         objective(batch, torch.arange(4) if rank == 0 else None)
+    for wrong, message in (
+        (torch.zeros(3, dtype=torch.long), r"groups: torch.int64 \(3,\)"),
+        (torch.zeros(4), r"groups: torch.float32 \(4,\)"),
+        ([0, 1, 2, 3], "groups: list"),
+    ):  # on one process, and the other does not wait for it
+        with pytest.raises(InputError, match=message if rank == 1 else "rank 1 cannot use what it was given"):
+            objective(batch, torch.arange(4) if rank == 0 else wrong)
     broken = Embeddings(vectors(4, 3, 8), batch.present, NAMES[:3])
     if rank == 1:
         broken.vectors[0, 0, 0] = float("nan")
@@ -98,11 +116,7 @@ def check_errors(rank: int) -> None:
 
 def work(rank: int, rendezvous: str) -> None:
     torch.set_num_threads(1)
-    whole = {
-        (name, grouped): step(Towers(), objective, slice(None), grouped)
-        for name, objective in objectives().items()
-        for grouped in (False, True)
-    }
+    whole = steps(slice(None))
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
     try:
         assert process_count() == 2

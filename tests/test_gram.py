@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from objective_cases import NAMES, embeddings, total
+from objective_cases import NAMES, embeddings, mask, total, vectors
 
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.objectives import GRAM, TRIANGLE
@@ -66,6 +66,16 @@ def test_float32_volumes_are_close_to_float64_determinants():
     single = float(GRAM("image")(batch.to(torch.float32))["volume"])
     expected = sum(volume(*row) for row in batch.vectors) / len(batch)
     assert single == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("apart", [1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 0.0])
+def test_float32_volumes_of_vectors_that_nearly_coincide_are_close_to_float64_determinants(apart):
+    near = vectors(32, 3, 64, noise=apart)
+    batch = Embeddings(torch.cat([vectors(32, 1, 64, seed=1), near], dim=1), mask(32, 4, missing=0.0), NAMES[:4]).to(
+        torch.float32
+    )
+    expected = naive(batch.to(torch.float64), "image", volume, False, range(32))
+    torch.testing.assert_close(GRAM()(batch)["contrastive_loss"].double(), expected, rtol=0, atol=3e-6)
 
 
 def test_two_of_a_tuple_that_coincide_hide_the_third_from_the_volume_and_from_the_area():

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from objective_cases import NAMES, embeddings, mask, total, vectors
 
 from unclip_mm.embeddings import Embeddings
@@ -55,6 +57,24 @@ def test_the_reference_mode_differs_by_the_signs_alone():
         PMRL(reference=True)(embeddings(9, 3, missing=0.4))
 
 
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_the_reference_mode_knows_of_as_many_values_as_there_are_dimensions(dim):
+    batch = embeddings(9, 4, dim=dim, missing=0.0)
+    values = torch.linalg.svdvals(batch.vectors.mT)
+    assert values.shape[1] == dim
+    terms = PMRL(reference=True)(batch)
+    torch.testing.assert_close(terms["alignment_loss"], -F.log_softmax(values / 0.05, dim=1)[:, 0].mean())
+    torch.testing.assert_close(terms["leading_share"], PMRL()(batch)["leading_share"])
+
+
+def test_the_reference_mode_has_no_gradient_where_singular_values_are_equal():  # as its docstring says
+    axes = torch.eye(8, dtype=torch.float64)
+    for corner in (axes[:4, None].expand(4, 3, 8), axes[:3].expand(4, 3, 8)):
+        leaf = corner.clone().requires_grad_()
+        total(PMRL(reference=True)(Embeddings(leaf, torch.ones(4, 3, dtype=torch.bool), NAMES[:3]))).backward()
+        assert leaf.grad.isnan().any()
+
+
 def test_float32_is_close_to_float64():
     z, present = vectors(16, 4, 64), mask(16, 4, missing=0.1)
     batch = Embeddings(z.float(), present, NAMES[:4])
@@ -72,6 +92,25 @@ def test_the_squares_of_the_singular_values_sum_to_the_modalities_present():
     rows = spectrum(batch.vectors, batch.present)
     torch.testing.assert_close(rows.values.square().sum(dim=1), batch.present.sum(dim=1).double())
     assert torch.equal(rows.absent.sum(dim=1), (~batch.present).sum(dim=1))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    modalities=st.integers(1, 5),
+    dim=st.integers(1, 12),
+    noise=st.sampled_from([0.0, 0.1, 1.0, 30.0]),
+    seed=st.integers(0, 10**6),
+)
+def test_the_leading_share_lies_between_one_of_the_modalities_and_all(modalities, dim, noise, seed):
+    present = mask(6, modalities, seed)
+    present[2, 0] = True
+    batch = Embeddings(vectors(6, modalities, dim, seed, noise), present, NAMES[:modalities])
+    count = present.sum(dim=1).double()
+    rows = spectrum(batch.vectors, present)
+    share = (rows.values[:, -1].square() / count)[count > 0]
+    assert (share >= 1 / count[count > 0] - 1e-9).all() and (share <= 1 + 1e-9).all()
+    assert (rows.values.diff(dim=1) >= -1e-9).all() and (rows.values >= 0).all()
+    assert (rows.volume() <= 1 + 1e-6).all()
 
 
 def test_a_row_without_modalities_has_no_values_no_direction_and_a_gradient_of_zero():

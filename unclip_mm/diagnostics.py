@@ -4,21 +4,25 @@ zeta, chi and the Hoelder divergence are those of "Towards Uniformity and Alignm
 Learning", https://arxiv.org/abs/2602.09507; alignment and uniformity as metrics are those of Wang and Isola,
 https://arxiv.org/abs/2005.10242; the effective rank is RankMe's, https://arxiv.org/abs/2210.02885.
 
-Memory grows with the square of the rows in `zeta`, `uniformity` and `hoelder_divergence`: give a few thousand.
+Memory grows with the square of the rows in `zeta`, `uniformity` and `hoelder_divergence`: give a few thousand. All raise
+InputError for what is no `Embeddings`, and for values that are not finite.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from itertools import combinations
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-from unclip_mm.embeddings import Embeddings
+from unclip_mm.checks import check_number
+from unclip_mm.embeddings import Embeddings, check_embeddings
 from unclip_mm.errors import InputError
-from unclip_mm.vectors import widen
+from unclip_mm.vectors import check_finite, widen
 
 __all__ = [
     "alignment",
@@ -33,7 +37,23 @@ __all__ = [
 ]
 
 
-@torch.no_grad()
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _measure(function: Callable[Concatenate[Embeddings, P], T]) -> Callable[Concatenate[Embeddings, P], T]:
+    """Let a function have sound embeddings, no gradient, and float32 at least, whatever the autocast."""
+
+    @wraps(function)
+    def measured(embeddings: Embeddings, *args: P.args, **options: P.kwargs) -> T:
+        check_finite(check_embeddings(embeddings).vectors)
+        with torch.no_grad(), torch.autocast(embeddings.vectors.device.type, enabled=False):
+            return function(embeddings, *args, **options)
+
+    return measured
+
+
+@_measure
 def zeta(embeddings: Embeddings, anchor: str, tau: float = 0.07, weights: Mapping[str, float] | None = None) -> float:
     """Measure the conflict of alignment and uniformity in contrastive training.
 
@@ -61,7 +81,7 @@ def zeta(embeddings: Embeddings, anchor: str, tau: float = 0.07, weights: Mappin
         >>> round(zeta(lonely, "image"), 4)  # sure of its partner: nothing else pushes
         1.0
     """
-    _check_tau(tau)
+    tau = check_number("tau", tau, positive=True)
     vectors, rows, others, weight = _around_anchor(embeddings, anchor, weights)
     center = vectors[rows, embeddings.index(anchor)]
     push = torch.zeros_like(center)
@@ -75,7 +95,7 @@ def zeta(embeddings: Embeddings, anchor: str, tau: float = 0.07, weights: Mappin
     return float(torch.cosine_similarity(pull, push, dim=-1).mean())
 
 
-@torch.no_grad()
+@_measure
 def chi(embeddings: Embeddings, anchor: str, weights: Mapping[str, float] | None = None) -> float:
     """Measure the conflict inside the alignment: how much the other modalities pull the anchor apart.
 
@@ -106,7 +126,7 @@ def chi(embeddings: Embeddings, anchor: str, weights: Mapping[str, float] | None
     return float((1 - pull / weight[rows].sum(dim=1)).mean())
 
 
-@torch.no_grad()
+@_measure
 def hoelder_divergence(embeddings: Embeddings, tau: float = 0.5, leave_one_out: bool = False) -> float:
     """Estimate how far the distributions of the modalities are from each other, whatever the pairing.
 
@@ -117,7 +137,8 @@ def hoelder_divergence(embeddings: Embeddings, tau: float = 0.5, leave_one_out: 
 
         D = (1/M) sum_m log mean_i (s_i^(m))^(M-1) - log mean_i c_i
 
-    For M = 2 it is half the Cauchy-Schwarz divergence. Being an estimate, it may fall a little below 0.
+    For M = 2 it is half the Cauchy-Schwarz divergence. Being an estimate, it may fall a little below 0; and where three
+    modalities or more differ, c_i is taken at the rows of the first, so it depends on which one that is.
 
     Args:
         embeddings: each modality takes part with the rows it is present in.
@@ -134,7 +155,7 @@ def hoelder_divergence(embeddings: Embeddings, tau: float = 0.5, leave_one_out: 
         >>> abs(hoelder_divergence(Embeddings.from_dict({"image": x, "text": x.flip(0)}))) < 1e-6
         True
     """
-    _check_tau(tau)
+    tau = check_number("tau", tau, positive=True)
     sets = list(_columns(embeddings, at_least=2 if leave_one_out else 1).values())
     if len(sets) < 2:
         raise InputError(f"hoelder_divergence: {embeddings.modalities[0]!r} is the only modality; give two or more")
@@ -145,7 +166,7 @@ def hoelder_divergence(embeddings: Embeddings, tau: float = 0.5, leave_one_out: 
     return float(torch.stack([term - mixed for term in own]).mean())
 
 
-@torch.no_grad()
+@_measure
 def hoelder_baseline(embeddings: Embeddings, tau: float = 0.5, leave_one_out: bool = False, seed: int = 0) -> float:
     """Give the divergence that these rows would show if all modalities had one distribution: the estimate's own bias.
 
@@ -170,7 +191,7 @@ def hoelder_baseline(embeddings: Embeddings, tau: float = 0.5, leave_one_out: bo
     return hoelder_divergence(Embeddings(vectors, embeddings.present, embeddings.modalities), tau, leave_one_out)
 
 
-@torch.no_grad()
+@_measure
 def alignment(embeddings: Embeddings) -> float:
     """Give the mean squared distance of two modalities of a row, over all pairs that are there: 0 to 4, less is better.
 
@@ -186,7 +207,7 @@ def alignment(embeddings: Embeddings) -> float:
     return float(distances.mean())
 
 
-@torch.no_grad()
+@_measure
 def uniformity(embeddings: Embeddings, t: float = 2.0) -> dict[str, float]:
     """Give log mean_{i != j} exp(-t ||z_i - z_j||^2) of each modality: 0 if collapsed, lower is more spread.
 
@@ -198,7 +219,7 @@ def uniformity(embeddings: Embeddings, t: float = 2.0) -> dict[str, float]:
         >>> round(uniformity(Embeddings.from_dict({"text": torch.eye(3)}))["text"], 4)
         -4.0
     """
-    _check_tau(t, "t")
+    t = check_number("t", t, positive=True)
     result = {}
     for name, points in _columns(embeddings, at_least=2).items():
         logits = -2 * t * (1 - points @ points.mT)
@@ -207,7 +228,7 @@ def uniformity(embeddings: Embeddings, t: float = 2.0) -> dict[str, float]:
     return result
 
 
-@torch.no_grad()
+@_measure
 def centroid_gap(embeddings: Embeddings) -> dict[tuple[str, str], float]:
     """Give the distance of the centroids of two modalities, over the rows that have both: 0 to 2, less is better.
 
@@ -222,7 +243,7 @@ def centroid_gap(embeddings: Embeddings) -> dict[tuple[str, str], float]:
     return {pair: float((x.mean(dim=0) - y.mean(dim=0)).norm()) for pair, (x, y) in _pairs(embeddings).items()}
 
 
-@torch.no_grad()
+@_measure
 def pairwise_cosines(embeddings: Embeddings) -> dict[tuple[str, str], float]:
     """Give the mean cosine of partners in each two modalities, over the rows that have both: -1 to 1, more is better.
 
@@ -237,7 +258,7 @@ def pairwise_cosines(embeddings: Embeddings) -> dict[tuple[str, str], float]:
     return {pair: float((x * y).sum(dim=-1).mean()) for pair, (x, y) in _pairs(embeddings).items()}
 
 
-@torch.no_grad()
+@_measure
 def effective_rank(embeddings: Embeddings) -> dict[str, float]:
     """Give the number of dimensions that each modality really uses: exp(entropy of the normalised singular values).
 
@@ -268,9 +289,7 @@ def _around_anchor(
     vectors = widen(embeddings.vectors)
     column = torch.ones(len(embeddings.modalities), dtype=vectors.dtype, device=vectors.device)
     for name, value in (weights or {}).items():
-        if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise InputError(f"weight of {name!r}: {value!r} is not allowed; give a finite number of 0 or more")
-        column[embeddings.index(name)] = value
+        column[embeddings.index(name)] = check_number(f"weight of {name!r}", value)
     column[a] = 0.0
     weight = column * embeddings.present
     rows = embeddings.present[:, a] & (weight.sum(dim=1) > 0)
@@ -314,8 +333,3 @@ def _log_density(at: Tensor, of: Tensor, tau: float, leave_one_out: bool = False
 
 def _log_mean(logits: Tensor) -> Tensor:
     return logits.logsumexp(dim=-1) - math.log(logits.shape[-1])
-
-
-def _check_tau(value: float, name: str = "tau") -> None:
-    if not math.isfinite(value) or value <= 0:
-        raise InputError(f"{name}: {value!r} is not allowed; give a finite number greater than 0")

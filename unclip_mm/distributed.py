@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from unclip_mm.errors import InputError
+from unclip_mm.gradients import first_order
 
 __all__ = ["check_same_everywhere", "gather_with_grad", "process_count", "step_seed"]
 
@@ -55,25 +56,37 @@ class _Gather(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         total = grads[0].contiguous().clone()
         dist.all_reduce(total)
         return total.chunk(process_count())[dist.get_rank()]
 
 
-def check_same_everywhere(what: str, values: tuple[int, ...], device: torch.device) -> None:
-    """Raise the same InputError on every process when `values` differ between processes; free on one process.
+def check_same_everywhere(what: str, values: tuple[int, ...], device: torch.device, fault: str = "") -> None:
+    """Raise InputError on every process when `values` differ between processes, or one has a fault.
 
-    Collectives on tensors of different shapes hang or mix up rows, so what they rely on is compared first.
+    Collectives on tensors of different shapes hang or mix up rows, so what they rely on is compared first; and where one
+    process raises alone, the others wait for it.
+
+    Args:
+        what: Names the values.
+        values: Of this process.
+        device: Of the collective.
+        fault: What this process cannot go on with, the message of its own error.
     """
-    if process_count() == 1:
-        return
-    local = torch.tensor([values], dtype=torch.int64, device=device)
-    everywhere = gather_with_grad(local).tolist()
-    for rank, other in enumerate(everywhere):
-        if other != everywhere[0]:
-            raise InputError(f"{what}: {tuple(other)} on rank {rank}, {tuple(everywhere[0])} on rank 0; make it equal")
+    everywhere = []
+    if process_count() > 1:
+        local = torch.tensor([[*values, bool(fault)]], dtype=torch.int64, device=device)
+        everywhere = gather_with_grad(local).tolist()
+    if fault:
+        raise InputError(fault)
+    for rank, (*other, wrong) in enumerate(everywhere):
+        if wrong:
+            raise InputError(f"{what}: rank {rank} cannot use what it was given; its own error says why")
+        if other != everywhere[0][:-1]:
+            first = tuple(everywhere[0][:-1])
+            raise InputError(f"{what}: {tuple(other)} on rank {rank}, {first} on rank 0; make it equal")
 
 
 def step_seed(seed: int, rank: int, step: int) -> int:

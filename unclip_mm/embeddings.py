@@ -19,7 +19,7 @@ from torch import Tensor
 from unclip_mm.errors import InputError, first_line
 from unclip_mm.vectors import arithmetic, as_vectors, check_names, check_unit, slerp, unit, unit_where, widen
 
-__all__ = ["Embeddings", "arithmetic", "read_metadata", "slerp"]
+__all__ = ["Embeddings", "arithmetic", "check_embeddings", "read_metadata", "slerp"]
 
 _MODALITIES_KEY = "modalities"
 
@@ -267,6 +267,21 @@ class Embeddings:
         if not bool((weight > 0).any()):
             raise InputError("weights: all are zero; give at least one modality a positive weight")
         return weight
+
+
+def check_embeddings(value: Any) -> Embeddings:
+    """Give `value`; InputError if it is no `Embeddings`.
+
+    Example:
+        >>> import torch
+        >>> check_embeddings(torch.eye(2))
+        Traceback (most recent call last):
+        ...
+        unclip_mm.errors.InputError: embeddings: Tensor; give Embeddings, as Embeddings.from_dict makes them
+    """
+    if not isinstance(value, Embeddings):
+        raise InputError(f"embeddings: {type(value).__name__}; give Embeddings, as Embeddings.from_dict makes them")
+    return value
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

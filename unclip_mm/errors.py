@@ -21,6 +21,10 @@ class InputError(UnclipError, ValueError):
     """
 
 
+class GradientError(UnclipError, RuntimeError):
+    """A gradient is asked for that is not there: the derivative of one that is written down."""
+
+
 class TrainingError(UnclipError):
     """A training cannot go on: its loss is no longer finite."""
 

@@ -11,7 +11,17 @@ from torch import Tensor
 
 from unclip_mm.errors import InputError
 
-__all__ = ["arithmetic", "as_vectors", "check_names", "check_unit", "slerp", "unit", "unit_where", "widen"]
+__all__ = [
+    "arithmetic",
+    "as_vectors",
+    "check_finite",
+    "check_names",
+    "check_unit",
+    "slerp",
+    "unit",
+    "unit_where",
+    "widen",
+]
 
 _NORM_TOLERANCE = 1e-3
 _HALF_NORM_TOLERANCE = 1e-2  # bfloat16 keeps 8 bits: rounding a unit vector moves its norm by up to 0.4%
@@ -134,6 +144,12 @@ def check_names(names: Sequence[str]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise InputError(f"modalities: {', '.join(names)}: a name repeats; give each modality its own name")
     return names
+
+
+def check_finite(vectors: Tensor) -> None:
+    """Raise InputError if a unit vector (B, M, D) is not finite, as after a step that went wrong."""
+    if not bool(torch.isfinite(widen(vectors.detach()).sum())):  # of unit vectors: it cannot overflow
+        raise InputError("embeddings: not all values are finite; look for a tower that overflows, or a lower rate")
 
 
 def check_unit(vectors: Tensor, present: Tensor, names: tuple[str, ...]) -> None:

@@ -56,7 +56,7 @@ def build_objective(name: str, **options: Any) -> Objective:
         >>> build_objective("pmrl", tau1=0.0)
         Traceback (most recent call last):
         ...
-        unclip_mm.errors.InputError: tau1: 0.0 is too small; give a number greater than 0
+        unclip_mm.errors.InputError: tau1: 0.0 is too small; give a number of 1e-06 or more
     """
     if name not in OBJECTIVES:
         raise InputError(f"objective {name!r}: unknown; give one of {', '.join(OBJECTIVES)}")

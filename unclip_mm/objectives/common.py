@@ -5,20 +5,21 @@ Shapes: B rows (all processes together), M modalities, D dimensions.
 
 from __future__ import annotations
 
-import math
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unclip_mm.distributed import check_same_everywhere, gather_with_grad
-from unclip_mm.embeddings import Embeddings
+from unclip_mm.embeddings import Embeddings, check_embeddings
 from unclip_mm.errors import InputError
+from unclip_mm.vectors import check_finite
 
-__all__ = ["Batch", "Objective", "check_choice", "check_number"]
+__all__ = ["Batch", "Objective"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,8 @@ class Batch:
         vectors: (B, M, D) float32 or float64, unit norm where present, zero elsewhere.
         present: (B, M) bool.
         modalities: M names.
-        groups: (B,) int64; two rows may be pushed apart if and only if their groups differ. None: every row is a group
-            of its own. The B x B mask of negatives is never held: it is compared into being where a chunk of it is
+        groups: (B,) int64; two rows are negatives of each other if and only if their groups differ. None: every row is a
+            group of its own. The B x B mask of negatives is never held: it is compared into being where a chunk of it is
             needed.
     """
 
@@ -38,6 +39,11 @@ class Batch:
     present: Tensor
     modalities: tuple[str, ...]
     groups: Tensor | None
+
+    @cached_property
+    def columns(self) -> tuple[Tensor, ...]:
+        """The vectors (B, D) of each modality, once: every other way to take them apart has a gradient of its own size."""
+        return self.vectors.unbind(dim=1)
 
     def index(self, modality: str) -> int:
         """Give the position of a modality, as an anchor; InputError if there is none of that name."""
@@ -88,8 +94,10 @@ class Objective(nn.Module, ABC):
             log and carry no gradient.
 
         Raises:
-            InputError: fewer than two rows, or one group, or one modality, or nothing to align; values not finite.
+            InputError: no `Embeddings`; fewer than two rows, or one group, or one modality, or nothing to align; values
+                not finite.
         """
+        check_embeddings(embeddings)
         with torch.autocast(embeddings.vectors.device.type, enabled=False):
             terms = self.terms(gather_batch(embeddings, groups, gather=self.gathers))
         return {name: term if name.endswith("_loss") else term.detach() for name, term in terms.items()}
@@ -100,21 +108,24 @@ class Objective(nn.Module, ABC):
 
 
 def gather_batch(embeddings: Embeddings, groups: Tensor | None, gather: bool = True) -> Batch:
-    """Bring together and check the rows of all processes. Errors are the same on every process."""
+    """Bring together and check the rows of all processes. If it raises, it does on every process."""
     vectors, present = embeddings.vectors, embeddings.present
-    if groups is not None:
-        groups = _check_groups(groups, embeddings)
+    fault = "" if groups is None else _fault_of_groups(groups, embeddings)
     if torch.finfo(vectors.dtype).bits < 32:  # rounding has moved the norms
         vectors = F.normalize(vectors.float(), dim=-1)
     if gather:
         names = zlib.crc32("/".join(embeddings.modalities).encode())
         width = torch.finfo(embeddings.vectors.dtype).bits
         layout = (*vectors.shape, width, names, int(groups is not None))
-        check_same_everywhere("embeddings (rows, modalities, dimension, bits, names, groups)", layout, vectors.device)
+        what = "embeddings (rows, modalities, dimension, bits, names, groups)"
+        check_same_everywhere(what, layout, vectors.device, fault)
+    elif fault:
+        raise InputError(fault)
+    groups = None if groups is None else groups.to(vectors.device, torch.int64)
+    if gather:
         vectors, present = gather_with_grad(vectors), gather_with_grad(present)
         groups = None if groups is None else gather_with_grad(groups)
-    if not bool(torch.isfinite(vectors.detach().sum())):  # of unit vectors: it cannot overflow
-        raise InputError("embeddings: not all values are finite; look for a tower that overflows, or a lower rate")
+    check_finite(vectors)
     if len(embeddings.modalities) < 2:
         raise InputError(f"embeddings: {embeddings.modalities[0]!r} is the only modality; objectives need two or more")
     used = present.any(dim=1)
@@ -127,26 +138,10 @@ def gather_batch(embeddings: Embeddings, groups: Tensor | None, gather: bool = T
     return Batch(vectors, present, embeddings.modalities, groups)
 
 
-def _check_groups(groups: Tensor, embeddings: Embeddings) -> Tensor:
+def _fault_of_groups(groups: Tensor, embeddings: Embeddings) -> str:
+    """Say what is wrong with them, if anything."""
     integer = isinstance(groups, Tensor) and not groups.is_floating_point() and groups.dtype != torch.bool
-    if not integer or groups.shape != (len(embeddings),):
-        what = f"{groups.dtype} {tuple(groups.shape)}" if isinstance(groups, Tensor) else type(groups).__name__
-        raise InputError(f"groups: {what}; give an integer tensor of shape ({len(embeddings)},), one number a row")
-    return groups.to(embeddings.vectors.device, torch.int64)
-
-
-def check_number(name: str, value: float, *, positive: bool = False) -> float:
-    """Give `value` as a float; InputError if it is not finite, negative, or (with `positive`) zero."""
-    wanted = "greater than 0" if positive else "of 0 or more"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"{name}: {value!r} is no finite number; give one {wanted}")
-    if value < 0 or (positive and value == 0):
-        raise InputError(f"{name}: {value!r} is too small; give a number {wanted}")
-    return float(value)
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    """Give `value`; InputError if it is none of the choices."""
-    if value not in choices:
-        raise InputError(f"{name}: {value!r} is unknown; give one of {', '.join(choices)}")
-    return value
+    if integer and groups.shape == (len(embeddings),):
+        return ""
+    what = f"{groups.dtype} {tuple(groups.shape)}" if isinstance(groups, Tensor) else type(groups).__name__
+    return f"groups: {what}; give an integer tensor of shape ({len(embeddings)},), one number a row"

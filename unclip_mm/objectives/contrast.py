@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unclip_mm.checks import check_flag, check_number
 from unclip_mm.errors import InputError
+from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import check_chunk_size, rows_at_once, take
-from unclip_mm.objectives.common import Objective, check_number
+from unclip_mm.objectives.common import Objective
 
 __all__ = ["NOT_COUNTED", "Contrast", "Pairs", "Products", "Strip", "search"]
 
@@ -36,7 +38,7 @@ class Contrast(Objective):
         scale = 1.0 / check_number("temperature", temperature, positive=True)
         if scale > _MAX_SCALE:
             raise InputError(f"temperature: {temperature} is too small; give {1 / _MAX_SCALE} or more")
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learnable)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=check_flag("learnable", learnable))
         self.chunk_size = check_chunk_size(chunk_size)
 
     def scale(self, dtype: torch.dtype) -> Tensor:
@@ -83,7 +85,7 @@ class Pairs:
     """
 
     def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int, gradients: bool) -> None:
-        self.scale, self.tensors = scale, tensors
+        self.scale, self.tensors, self.size = scale, tensors, size
         self.of_scale = torch.zeros_like(scale)
         self.of_tensors = [torch.zeros_like(tensor) for tensor in tensors] if gradients else []
 
@@ -237,7 +239,7 @@ class _Search(torch.autograd.Function):
         return positive, total, best, sums[0], counts[0], column_total, column_best, sums[1], counts[1]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         own, look, total, column_total, scale, *rest = ctx.saved_tensors
         tensors, kept = rest[: ctx.tensors], rest[ctx.tensors :]

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unclip_mm.checks import check_number
+from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import rows_at_once, take
-from unclip_mm.objectives.common import Batch, check_number
+from unclip_mm.objectives.common import Batch
 from unclip_mm.objectives.infonce import InfoNCE
 
 __all__ = ["CSAligner", "cauchy_schwarz_divergence"]
@@ -23,7 +25,8 @@ class CSAligner(InfoNCE):
         L          = InfoNCE + lambda_cs * mean over the pairs of modalities of D_CS
 
     **When to use.** When the gap that InfoNCE leaves between the modalities is in the way, as in generation. The
-    divergence needs no partners, so rows with a single modality help. Relatives: `UniAlign`, by the same group, closes
+    divergence needs no partners, so rows with a single modality help; and it has no negatives: it compares densities of
+    all rows, whatever their groups, which matter to InfoNCE alone. Relatives: `UniAlign`, by the same group, closes
     the gap without negatives between modalities; `diagnostics.hoelder_divergence` measures what is left of it.
 
     Args:
@@ -60,7 +63,7 @@ class CSAligner(InfoNCE):
         """Compute both terms over the same pairs of modalities."""
         sets = [
             take(column, torch.nonzero(there).flatten())
-            for column, there in zip(batch.vectors.unbind(dim=1), batch.present.unbind(dim=1), strict=True)
+            for column, there in zip(batch.columns, batch.present.unbind(dim=1), strict=True)
         ]
         divergences = [
             cauchy_schwarz_divergence(sets[m], sets[n], self.bandwidth, self.chunk_size) for m, n in self.pairs(batch)
@@ -113,7 +116,7 @@ class _LogMeanKernel(torch.autograd.Function):
         return mean
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, y, mean, kept = ctx.saved_tensors
         others = x if y is None else y

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from unclip_mm.checks import check_number
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import take
-from unclip_mm.objectives.common import Batch, check_number
+from unclip_mm.objectives.common import Batch
 from unclip_mm.objectives.contrast import Contrast, Pairs, search
 
 __all__ = ["GRAM", "TRIANGLE"]
@@ -19,26 +21,26 @@ _SMALLEST = 1e-6
 
 
 class _Tuples(Pairs):
-    """Logits -scale * distance of anchors x (N, D) with tuples, which k vectors (K, D) and a number (K,) describe.
+    """Logits -scale * distance of anchors x (N, D) with tuples, which k vectors (K, D) and some numbers (R, K) describe.
 
     A subclass says how the distance, and what it asks for, come from the products of an anchor with the k vectors.
     """
 
     def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int, gradients: bool) -> None:
         super().__init__(scale, tensors, size, gradients)
-        x, *vectors, number = tensors
-        shape = (size, len(number))
+        x, *vectors, numbers = tensors
+        shape = (size, numbers.shape[1])
         self.products = [x.new_empty(shape) for _ in vectors]
         self.inner, self.distance = (x.new_empty(shape) for _ in range(2))
         self.closed = torch.empty(shape, dtype=torch.bool, device=x.device)
 
     def logits(self, rows: slice, out: Tensor) -> None:
         """Measure the pairs."""
-        x, *vectors, number = self.tensors
+        x, *vectors, numbers = self.tensors
         for vector, product in zip(vectors, self.products, strict=True):
             torch.mm(x[rows], vector.mT, out=product[: len(out)])
         products, inner, distance = self._strip(len(out))
-        self.measure(products, number, inner, distance)
+        self.measure(products, numbers, inner, distance)
         torch.mul(distance, -self.scale, out=out)
 
     def kept(self) -> list[Tensor]:
@@ -47,64 +49,154 @@ class _Tuples(Pairs):
 
     def pull(self, rows: slice, asked: Tensor) -> None:
         """Hand on the gradient of the distances, without the scale."""
-        x, *vectors, number = self.tensors
-        of_x, *of_vectors, of_number = self.of_tensors
+        x, *vectors, numbers = self.tensors
+        of_x, *of_vectors, of_numbers = self.of_tensors
         products, inner, distance = self._strip(len(asked))
         self.of_scale -= torch.linalg.vecdot(asked.flatten(), distance.flatten())
-        of_number += self.slopes(asked.div_(distance), products, number, inner, distance)
-        for vector, of_vector, product in zip(vectors, of_vectors, products, strict=True):
-            of_x[rows].addmm_(product, vector)
+        of_numbers[0] += self.slopes(asked.div_(distance), products, numbers, inner, distance)
+        for of_vector, product in zip(of_vectors, products, strict=True):
             of_vector.addmm_(product.mT, x[rows])
+        self.turn_back(products, numbers)
+        for vector, product in zip(vectors, products, strict=True):
+            of_x[rows].addmm_(product, vector)
 
     def _strip(self, count: int) -> tuple[list[Tensor], Tensor, Tensor]:
         return [product[:count] for product in self.products], self.inner[:count], self.distance[:count]
 
-    def measure(self, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> None:
+    def measure(self, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> None:
         """Write distances (n, K), and what else `slopes` needs, in the memory that is given."""
         raise TypeError(f"{type(self).__name__} has no distance")
 
-    def slopes(self, asked: Tensor, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
-        """Turn the products into what is asked of them, and give what is asked of the numbers (K,).
+    def slopes(self, asked: Tensor, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
+        """Turn the products into what is asked of them, and give what is asked of the first of the numbers (K,).
 
         Args:
             asked: (n, K), the gradient of -distance, divided by the distance.
-            products, number, inner, distance: As `measure` left them.
+            products, numbers, inner, distance: As `measure` left them.
         """
         raise TypeError(f"{type(self).__name__} has no slopes")
 
+    def turn_back(self, products: list[Tensor], numbers: Tensor) -> None:
+        """Turn what is asked of the products, where `measure` replaced them, into what is asked of those it was given."""
+
 
 class _Volumes(_Tuples):
-    """V = sqrt(d (1 - sum_m c_m^2)), of the products c_m with an orthonormal basis, and d = det Gram(Y)."""
+    """V = sqrt(d (1 - sum_m c_m^2)), of the products c_m with an orthonormal basis, and d = det Gram(Y).
 
-    def measure(self, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> None:
-        """Keep what lies outside the basis in `inner`."""
+    The basis is never held, for it is as large as the inputs: c comes from the products with Y by the weights that make
+    the basis of Y, which are among the numbers. What is asked of the basis is summed up, and goes back to Y in the end.
+    """
+
+    def measure(self, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> None:
+        """Keep c in the place of the products, and what lies outside the basis in `inner`."""
+        determinant, *weights = numbers
+        for m in reversed(range(len(products))):
+            *others, own = _row(weights, m)
+            products[m].mul_(own)
+            for product, weight in zip(products[:m], others, strict=True):
+                products[m].addcmul_(product, weight)
         torch.mul(products[0], products[0], out=inner)
         for product in products[1:]:
             inner.addcmul_(product, product)
         inner.neg_().add_(1.0).clamp_(min=0.0)
-        torch.mul(inner, number, out=distance).add_(_SMALLEST).sqrt_()
+        torch.mul(inner, determinant, out=distance).add_(_SMALLEST).sqrt_()
 
-    def slopes(self, asked: Tensor, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
+    def slopes(self, asked: Tensor, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
         """dV = (outside dd - 2 d sum_m c_m dc_m) / 2 V."""
         asked.masked_fill_(torch.le(inner, 0.0, out=self.closed[: len(asked)]), 0.0)
-        of_number = torch.mul(asked, inner, out=distance).sum(dim=0).mul_(-0.5)
-        asked.mul_(number)
+        of_determinant = torch.mul(asked, inner, out=distance).sum(dim=0).mul_(-0.5)
+        asked.mul_(numbers[0])
         for product in products:
             product.mul_(asked)
-        return of_number
+        return of_determinant
+
+    def turn_back(self, products: list[Tensor], numbers: Tensor) -> None:
+        """Ask of the products with Y what is asked of c."""
+        weights = list(numbers[1:])
+        for m, product in enumerate(products):
+            product.mul_(_row(weights, m)[m])
+            for n in range(m + 1, len(products)):
+                product.addcmul_(products[n], _row(weights, n)[m])
+
+    def gradients(self) -> list[Tensor]:
+        """Take what is asked of the basis and of d back to Y, some rows at a time: what lies between is k^2 as large."""
+        _, *of_basis, of_numbers = self.of_tensors
+        for start in range(0, self.candidates, self.size):
+            rows = slice(start, start + self.size)
+            with torch.enable_grad():
+                vectors = [vector[rows].detach().requires_grad_() for vector in self.tensors[1:-1]]
+                made = _orthonormal(vectors)
+            asked = [*(of_direction[rows] for of_direction in of_basis), of_numbers[0, rows]]
+            of_vectors = torch.autograd.grad([*made.basis, made.determinant], vectors, asked)
+            for place, values in zip(of_basis, of_vectors, strict=True):
+                place[rows] = values
+        return super().gradients()
+
+
+def _row(weights: Sequence[Tensor], m: int) -> Sequence[Tensor]:
+    """Give the m + 1 weights that make direction m, of all that make the basis."""
+    return weights[m * (m + 1) // 2 : (m + 1) * (m + 2) // 2]
+
+
+@dataclass(frozen=True, eq=False)
+class _Orthonormal:
+    """An orthonormal basis of each tuple.
+
+    Attributes:
+        basis: k times (K, D), zero where the tuple has a direction less.
+        shares: of each vector in the directions before its own, (K,) each.
+        lengths: (K,) of what is left of each vector then.
+        determinant: det Gram(Y), (K,).
+    """
+
+    basis: list[Tensor]
+    shares: list[list[Tensor]]
+    lengths: list[Tensor]
+    determinant: Tensor
+
+    def weights(self) -> list[Tensor]:
+        """Give what makes the basis of the vectors, (K,) each: of one vector, of two, and so on."""
+        made: list[list[Tensor]] = []
+        for shares, length in zip(self.shares, self.lengths, strict=True):
+            row = [torch.zeros_like(length) for _ in shares]
+            for share, before in zip(shares, made, strict=True):
+                for weight, part in zip(row, before, strict=False):
+                    weight.addcmul_(share, part, value=-1.0)
+            made.append([*(weight / length for weight in row), 1.0 / length])
+        return [weight for row in made for weight in row]
+
+
+def _orthonormal(vectors: Sequence[Tensor]) -> _Orthonormal:
+    """Orthogonalise k times (K, D), unit vectors, and zero where absent."""
+    tiny = torch.finfo(vectors[0].dtype).eps
+    made = _Orthonormal([], [], [], torch.ones_like(vectors[0][:, 0]))
+    determinant = made.determinant
+    for vector in vectors:
+        there = vector.any(dim=-1)
+        shares = []
+        for direction in made.basis:
+            shares.append((vector * direction).sum(dim=-1, keepdim=True))
+            vector = vector - shares[-1] * direction
+        square = vector.square().sum(dim=-1, keepdim=True)
+        length = (square + tiny).sqrt()
+        determinant = determinant * torch.where(there, square.squeeze(-1), 1.0)
+        made.basis.append(vector / length)
+        made.shares.append([share.squeeze(-1) for share in shares])
+        made.lengths.append(length.squeeze(-1))
+    return replace(made, determinant=determinant)
 
 
 class _Areas(_Tuples):
     """A = 1/2 sqrt(4 u v - p^2), u = 1 - x.y, v = 1 - x.z, p = u + v - (1 - y.z): Heron's formula by squares of sides."""
 
-    def measure(self, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> None:
+    def measure(self, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> None:
         """Keep u and v in the place of the products, and p in `inner`."""
         u, v = (product.neg_().add_(1.0) for product in products)
-        torch.add(u, v, out=inner).add_(number - 1.0)
+        torch.add(u, v, out=inner).add_(numbers[0] - 1.0)
         torch.mul(u, v, out=distance).mul_(4.0).addcmul_(inner, inner, value=-1.0)
         distance.clamp_(min=0.0).add_(_SMALLEST).sqrt_().mul_(0.5)
 
-    def slopes(self, asked: Tensor, products: list[Tensor], number: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
+    def slopes(self, asked: Tensor, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
         """dA = ((2 v - p) du + (2 u - p) dv - p d(y.z)) / 4 A."""
         none = distance.new_tensor(_SMALLEST).sqrt().mul(0.5)
         asked.masked_fill_(torch.le(distance, none, out=self.closed[: len(asked)]), 0.0).mul_(0.25)
@@ -175,9 +267,8 @@ class GRAM(Contrast):
         """Search the tuple of every anchor, and the anchor of every tuple."""
         scale, anchor = self.scale(batch.vectors.dtype), batch.index(self.anchor)
         others = [m for m in range(len(batch.modalities)) if m != anchor]
-        columns, present = batch.vectors.unbind(dim=1), batch.present.unbind(dim=1)
-        described = self.describe([columns[m] for m in others], [present[m] for m in others])
-        there, tuple_there = present[anchor], self.complete(batch.present[:, others])
+        columns = batch.columns
+        there, tuple_there = batch.present[:, anchor], self.complete(batch.present[:, others])
         if not bool((there & tuple_there).any()):
             wanted = f"the anchor {self.anchor!r} and {self.needs}"
             raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
@@ -185,7 +276,7 @@ class GRAM(Contrast):
         loss, accuracy, own = search(
             self.kind,
             scale,
-            [take(columns[anchor], anchors), *(take(values, tuples) for values in described)],
+            [take(columns[anchor], anchors), *self.describe([take(columns[m], tuples) for m in others])],
             anchors,
             tuples,
             batch.groups,
@@ -203,26 +294,19 @@ class GRAM(Contrast):
         """Tell which tuples can be compared, (B,) bool, from which of the others are there (B, k)."""
         return present.any(dim=1)
 
-    def describe(self, others: Sequence[Tensor], present: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def describe(self, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Prepare tuples to be measured.
 
         Args:
-            others: k times (B, D), zero where absent.
-            present: k times (B,).
+            others: k times (K, D), zero where absent.
 
         Returns:
-            An orthonormal basis of each tuple, k times (B, D), zero where it has a direction less; det Gram(Y) (B,).
+            The vectors that anchors are multiplied with, k times (K, D); and numbers (R, K): det Gram(Y), and the weights
+            that make an orthonormal basis of the vectors.
         """
-        tiny = torch.finfo(others[0].dtype).eps
-        basis: list[Tensor] = []
-        determinant = torch.ones_like(others[0][:, 0])
-        for vector, there in zip(others, present, strict=True):
-            for direction in basis:
-                vector = vector - (vector * direction).sum(dim=-1, keepdim=True) * direction
-            square = vector.square().sum(dim=-1, keepdim=True)
-            determinant = determinant * torch.where(there, square.squeeze(-1), 1.0)
-            basis.append(vector / (square + tiny).sqrt())
-        return *basis, determinant
+        with torch.no_grad():  # what they ask for goes through the basis
+            made = _orthonormal(others)
+            return *others, torch.stack([made.determinant, *made.weights()])
 
 
 class TRIANGLE(GRAM):
@@ -267,7 +351,7 @@ class TRIANGLE(GRAM):
         """Tell which pairs can be compared: those that have both."""
         return present.all(dim=1)
 
-    def describe(self, others: Sequence[Tensor], present: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Give the two vectors (B, D) of each pair, and their cosine (B,)."""
+    def describe(self, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Give the two vectors (K, D) of each pair, and their cosine (1, K)."""
         y, z = others
-        return y, z, (y * z).sum(dim=-1)
+        return y, z, (y * z).sum(dim=-1).unsqueeze(0)

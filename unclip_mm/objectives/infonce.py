@@ -65,9 +65,10 @@ class InfoNCE(Contrast):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Average both directions of all pairs that share rows."""
         scale = self.scale(batch.vectors.dtype)
-        vectors = batch.vectors.unbind(dim=1)
         found = [
-            self._search(vectors[m], vectors[n], batch.present[:, m], batch.present[:, n], batch.groups, scale)
+            self._search(
+                batch.columns[m], batch.columns[n], batch.present[:, m], batch.present[:, n], batch.groups, scale
+            )
             for m, n in self.pairs(batch)
         ]
         return {

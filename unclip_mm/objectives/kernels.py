@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import rows_at_once
 
 __all__ = ["KERNELS", "log_kernel", "log_kernel_sums"]
@@ -72,7 +73,7 @@ class _LogKernelSums(torch.autograd.Function):
         return torch.cat(sums)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         points, groups, sums, kept = ctx.saved_tensors
         [of_sums] = gradients

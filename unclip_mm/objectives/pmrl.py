@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from unclip_mm.checks import check_choice, check_flag, check_number
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import check_chunk_size
-from unclip_mm.objectives.common import Batch, Objective, check_choice, check_number
+from unclip_mm.objectives.common import Batch, Objective
 from unclip_mm.objectives.kernels import log_kernel_sums
 from unclip_mm.objectives.spectrum import Spectrum, spectrum
 
@@ -50,7 +52,9 @@ class PMRL(Objective):
             value, calmer gradient).
         reference: do as the released code does, for comparison: a full singular value decomposition, directions of
             whatever sign it gives, and a repulsion among the rows of one process only. Slow, and no modality may be
-            missing.
+            missing. With fewer dimensions than modalities it knows of as many singular values as there are dimensions.
+            Its gradients, as the released code's, are divided by differences of singular values: NaN where some are
+            equal, as at full alignment (the zeros) and at orthogonality, and rounding magnified close to it.
         chunk_size: rows whose directions are compared at a time, so that no B x B matrix is held; None: what suits the
             device.
 
@@ -82,8 +86,8 @@ class PMRL(Objective):
         self.tau2 = check_number("tau2", tau2, positive=True)
         self.lambda_reg = check_number("lambda_reg", lambda_reg)
         self.direction = check_choice("direction", direction, ("exact", "detached"))
-        self.reference = reference
-        self.gathers = not reference
+        self.reference = check_flag("reference", reference)
+        self.gathers = not self.reference
         self.chunk_size = check_chunk_size(chunk_size)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
@@ -118,7 +122,9 @@ class PMRL(Objective):
                 "embeddings: a modality is missing, which the released code cannot mask; reference=False can"
             )
         left, values, _ = torch.linalg.svd(vectors.mT, full_matrices=True)
-        return Spectrum(values.flip(-1), ~present, left[..., 0])
+        lacking = present.shape[1] - values.shape[1]  # of fewer dimensions there are no further values, not even zeros
+        absent = (torch.arange(present.shape[1], device=present.device) < lacking).expand_as(present)
+        return Spectrum(F.pad(values.flip(-1), (lacking, 0)), absent, left[..., 0])
 
     def _alignment(self, rows: Spectrum, tuples: Tensor) -> Tensor:
         logits = (rows.values / self.tau1).masked_fill(rows.absent, float("-inf"))[tuples]

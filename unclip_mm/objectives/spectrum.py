@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unclip_mm.gradients import first_order
+from unclip_mm.objectives.chunks import rows_at_once
+
 __all__ = ["Spectrum", "root", "spectrum"]
 
 _SMALLEST = 1e-12
@@ -78,27 +81,45 @@ class _Rebuild(torch.autograd.Function):
     def forward(ctx: Any, vectors: Tensor, axes: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
         sides = axes.mT @ vectors
         values = torch.linalg.vector_norm(sides, dim=-1)
-        ctx.save_for_backward(sides, values, axes, gaps)
+        ctx.save_for_backward(vectors, values, axes, gaps)
         return values, sides[:, -1] / values[:, -1:].clamp(min=_SMALLEST)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        sides, values, axes, gaps = ctx.saved_tensors
-        of_values, of_direction = gradients
-        lengths = values.clamp(min=_SMALLEST)
-        # A row without any modality has no direction, and asks for nothing.
-        inverse = torch.where(values[:, -1:] > 0, 1.0 / lengths[:, -1:], 0.0)
-        along = (sides @ of_direction.unsqueeze(-1)).squeeze(-1) * inverse
-        floor = torch.finfo(gaps.dtype).eps  # squared: keeps the gradient finite when two eigenvalues are equal
-        turn = along * gaps / (gaps.square() + floor)
-        # All that is asked of Z, but for the direction's own, is a mixture of the w_j.
-        mixture = torch.diag_embed(of_values / lengths)
-        mixture[:, :, -1] += turn
-        mixture[:, -1] += turn
-        mixture[:, -1, -1] -= along[:, -1] * inverse[:, 0].square()
-        own = (axes[..., -1] * inverse).unsqueeze(-1) * of_direction.unsqueeze(1)
-        return own.baddbmm_(axes @ mixture, sides), None, None
+        vectors = ctx.saved_tensors[0]
+        of_vectors = torch.empty_like(vectors)
+        # The w_j, as large as the vectors, are made again, and of some rows at a time.
+        size = rows_at_once(None, len(vectors), vectors[:1].numel(), vectors)
+        for rows in zip(*(tensor.split(size) for tensor in (of_vectors, *ctx.saved_tensors, *gradients)), strict=True):
+            _ask(*rows)
+        return of_vectors, None, None
+
+
+def _ask(
+    of_vectors: Tensor,
+    vectors: Tensor,
+    values: Tensor,
+    axes: Tensor,
+    gaps: Tensor,
+    of_values: Tensor,
+    of_direction: Tensor,
+) -> None:
+    """Write what values and direction ask of the vectors."""
+    sides = axes.mT @ vectors
+    lengths = values.clamp(min=_SMALLEST)
+    # A row without any modality has no direction, and asks for nothing.
+    inverse = torch.where(values[:, -1:] > 0, 1.0 / lengths[:, -1:], 0.0)
+    along = (sides @ of_direction.unsqueeze(-1)).squeeze(-1) * inverse
+    floor = torch.finfo(gaps.dtype).eps  # squared: keeps the gradient finite when two eigenvalues are equal
+    turn = along * gaps / (gaps.square() + floor)
+    # All that is asked of Z, but for the direction's own, is a mixture of the w_j.
+    mixture = torch.diag_embed(of_values / lengths)
+    mixture[:, :, -1] += turn
+    mixture[:, -1] += turn
+    mixture[:, -1, -1] -= along[:, -1] * inverse[:, 0].square()
+    own = (axes[..., -1] * inverse).unsqueeze(-1) * of_direction.unsqueeze(1)
+    torch.baddbmm(own, axes @ mixture, sides, out=of_vectors)
 
 
 def root(square: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unclip_mm.checks import check_flag
 from unclip_mm.errors import InputError
+from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import rows_at_once, take
 from unclip_mm.objectives.common import Batch
 from unclip_mm.objectives.contrast import NOT_COUNTED, Contrast, Strip
@@ -62,7 +64,7 @@ class Symile(Contrast):
         chunk_size: int | None = None,
     ) -> None:
         super().__init__(temperature, learnable, chunk_size)
-        self.shuffle = shuffle
+        self.shuffle = check_flag("shuffle", shuffle)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Ask for each modality by all others."""
@@ -112,7 +114,7 @@ class _Search(torch.autograd.Function):
         return loss, accuracy
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         of_vectors, of_scale = ctx.saved_tensors
         return gradients[0] * of_vectors, gradients[0] * of_scale, None, None, None, None
@@ -187,13 +189,12 @@ def _roll(values: Tensor, by: int) -> Tensor:
 
 def _product(columns: Sequence[_Column], shifts: Sequence[int]) -> Tensor:
     """Multiply the vectors of all columns, of each those that are its shift further on."""
-    return reduce(torch.mul, [_roll(column.values, -by) for column, by in zip(columns, shifts, strict=True)])
+    return reduce(torch.mul, (_roll(column.values, -by) for column, by in zip(columns, shifts, strict=True)))
 
 
 def _pull(columns: Sequence[_Column], shifts: Sequence[int], of_product: Tensor) -> None:
     """Add to the gradient of each column what is asked of their `_product`."""
     for column, by in zip(columns, shifts, strict=True):
-        rest = [_roll(other.values, -n) for other, n in zip(columns, shifts, strict=True) if other is not column]
-        asked = reduce(torch.mul, rest, of_product)
         if column.gradient is not None:
-            column.gradient.add_(_roll(asked, by))
+            rest = (_roll(other.values, -n) for other, n in zip(columns, shifts, strict=True) if other is not column)
+            column.gradient.add_(_roll(reduce(torch.mul, rest, of_product), by))  # one rolled copy at a time

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unclip_mm.checks import check_choice, check_number
 from unclip_mm.errors import InputError
+from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import check_chunk_size, take
-from unclip_mm.objectives.common import Batch, Objective, check_choice, check_number
+from unclip_mm.objectives.common import Batch, Objective
 from unclip_mm.objectives.kernels import KERNELS, log_kernel_sums
 from unclip_mm.objectives.spectrum import spectrum
 
@@ -111,8 +114,8 @@ class UniAlign(Objective):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the three terms."""
         anchor = batch.index(self.anchor)
-        held = batch.vectors if self.anchor_mode == "free" else _held(batch.vectors, anchor)
-        spread = held if self.anchor_mode == "frozen" else batch.vectors
+        held = batch.columns if self.anchor_mode == "free" else _held(batch.columns, anchor)
+        spread = held if self.anchor_mode == "frozen" else batch.columns
         distance = _anchor_distance(held, batch.present, anchor, self.anchor)
         terms = {
             "uniformity_loss": self.lambda_uni * self._uniformity(spread, batch),
@@ -123,25 +126,25 @@ class UniAlign(Objective):
             terms["volume_loss"] = self.lambda_vol * self._volume(held, batch)
         return terms
 
-    def _uniformity(self, vectors: Tensor, batch: Batch) -> Tensor:
+    def _uniformity(self, columns: Sequence[Tensor], batch: Batch) -> Tensor:
         parts = [
             uniformity(column, present, batch.groups, self.kernel, self.tau, self.chunk_size)
-            for column, present in zip(vectors.unbind(dim=1), batch.present.unbind(dim=1), strict=True)
+            for column, present in zip(columns, batch.present.unbind(dim=1), strict=True)
         ]
         return torch.stack(parts).sum()
 
-    def _volume(self, vectors: Tensor, batch: Batch) -> Tensor:
+    def _volume(self, columns: Sequence[Tensor], batch: Batch) -> Tensor:
         tuples = batch.tuples()
+        vectors = batch.vectors if self.anchor_mode == "free" else torch.stack(list(columns), dim=1)
         centers = F.normalize(vectors.sum(dim=1), dim=-1, eps=1e-6)
         spread = uniformity(centers, tuples, batch.groups, self.kernel, self.tau_center, self.chunk_size)
-        return spread + spectrum(vectors[tuples], batch.present[tuples]).volume().mean()
+        rows = torch.nonzero(tuples).flatten()
+        return spread + spectrum(take(vectors, rows), take(batch.present, rows)).volume().mean()
 
 
-def _held(vectors: Tensor, anchor: int) -> Tensor:
+def _held(columns: Sequence[Tensor], anchor: int) -> list[Tensor]:
     """Give the vectors with no gradient to the anchor's."""
-    held = vectors.clone()
-    held[:, anchor] = held[:, anchor].detach()
-    return held
+    return [column.detach() if m == anchor else column for m, column in enumerate(columns)]
 
 
 def uniformity(
@@ -174,17 +177,32 @@ def uniformity(
     return (take(sums, rows) - take(others, rows).to(x.dtype).log()).mean()
 
 
-def _anchor_distance(vectors: Tensor, present: Tensor, anchor: int, name: str) -> Tensor:
+def _anchor_distance(columns: Sequence[Tensor], present: Tensor, anchor: int, name: str) -> Tensor:
     """Average ||z_i^(a) - z_i^(n)||^2 over all pairs that are there."""
     pairs = present & present[:, anchor : anchor + 1]
     pairs[:, anchor] = False
     if not bool(pairs.any()):
         wanted = f"the anchor {name!r} and another modality"
         raise InputError(f"embeddings: no row has {wanted}; mix such rows into every batch")
-    columns = vectors.unbind(dim=1)
     distances = [
-        ((column - columns[anchor]).square().sum(dim=-1) * pairs[:, m]).sum()
+        (_SquaredDistance.apply(column, columns[anchor]) * pairs[:, m]).sum()
         for m, column in enumerate(columns)
         if m != anchor
     ]
     return torch.stack(distances).sum() / pairs.sum()
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """||x_i - y_i||^2 (B,), whose differences, as large as the inputs, are made again in backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y)
+        return (x - y).square_().sum(dim=-1)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None]:
+        x, y = ctx.saved_tensors
+        of_x = (x - y).mul_(2.0 * gradients[0].unsqueeze(-1))
+        return of_x, -of_x if ctx.needs_input_grad[1] else None
