@@ -38,20 +38,9 @@ GROUPS: list[set[str]] = [
     {"__main__"},
 ]
 RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
-LEAVES = {
-    *(
-        "errors",
-        "limits",
-        "seeds",
-        "checks",
-        "gradients",
-        "checkpoints",
-        "diffusion",
-        "distributed",
-        "vectors",
-        "embeddings",
-    ),
-}
+LEAVES = set(
+    "errors limits seeds checks gradients checkpoints diffusion distributed vectors embeddings".split()  # noqa: SIM905
+)
 TRAINING_ONLY = {"data", "diagnostics", "metrics", "objectives"}
 
 CORE = {"torch", "diffusers", "transformers", "safetensors", "numpy", "PIL", "tqdm"}
