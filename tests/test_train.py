@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from train.conditions import Conditions, as_taught
 from train.encoder import train_phase
 from train.fidelity import finished_errors
 from train.memorise import memorise
@@ -187,6 +188,26 @@ def test_a_row_that_is_told_a_style_is_answered_in_it(tiny_run: Path) -> None:
     assert torch.equal(style, batches.styles[answered]) and set(style.tolist()) == {1, 2, 3}
     batches.config = replace(batches.config, tell_style=0.0)
     assert not batches.draw(200, torch.Generator().manual_seed(0))[-2].any()
+
+
+def test_what_is_misheard_is_not_taught(tiny_run: Path) -> None:
+    stage = Stage("prior", TINY, TINY.prior, tiny_run)
+    encoder = stage.trained("encoder", MultimodalEncoder)
+    normalizer = load_or_fit_normalizer(stage, encoder)
+    caches = stage.caches("text", "audio", "image")
+    recall = {"audio": ("text", 0.02)}
+    memory = memorise(replace(TINY, recall=recall, examples={}), tiny_run, encoder, normalizer)
+    conditions = Conditions(caches, encoder, normalizer, "train", TINY.prior, memory, recall)
+    concepts = {
+        n: [caches[n].items[row]["concept"] for row in caches[n].where(split="train")] for n in ("text", "audio")
+    }
+    moved = normalizer.to_image(
+        embed_all(encoder, caches["audio"], "audio", caches["audio"].where(split="train")), "audio"
+    )
+    heard = memory.recall(moved, "text", 0.02, "audio").half()
+    meant = as_taught(heard, concepts["audio"], conditions.vectors["text"], concepts["text"])
+    assert torch.equal(conditions.vectors["audio"], meant)
+    assert not torch.equal(heard, meant)  # after a few steps of training many are misheard
 
 
 def test_styles_are_told_where_there_are_several() -> None:

@@ -15,6 +15,8 @@ from unclip_mm.encoder import MultimodalEncoder, aligned_part
 from unclip_mm.memory import EmbeddingMemory, Recall
 from unclip_mm.normalizer import EmbeddingNormalizer
 
+_BATCH = 4096
+
 
 class Conditions:
     """Draws conditions for pictures.
@@ -29,7 +31,8 @@ class Conditions:
         normalizer: Moves them to where images lie.
         split: Which items may be drawn; of one split, or of several.
         config: How often which modalities are shown.
-        memory: Takes some modalities to what they mean before they are drawn, as the pipeline does; None does not.
+        memory: Takes some modalities to what they mean before they are drawn, as the pipeline does; None does not. What it
+            takes to another concept's captions is put right (:func:`as_taught`).
         recall: Which, among what, and at what temperature.
     """
 
@@ -53,6 +56,12 @@ class Conditions:
         for name, cache in others.items():
             moved = normalizer.to_image(embed_all(encoder, cache, name, cache.where(split=split)), name)
             self.vectors[name] = (moved if memory is None else memory.recall_one(moved, name, recall or {})).half()
+        if memory is not None and "text" in others:
+            concepts = {n: [c.items[row]["concept"] for row in self.positions[n]] for n, c in others.items()}
+            for name in [name for name, (among, _) in (recall or {}).items() if among == "text" and name in others]:
+                self.vectors[name] = as_taught(
+                    self.vectors[name], concepts[name], self.vectors["text"], concepts["text"]
+                )
 
     def draw(self, concepts: list[str], embeddings: Tensor, noise: float, generator: torch.Generator) -> Tensor:
         """Return vectors (B, D), as long as their cosine to what they were before the noise is expected to be.
@@ -104,6 +113,39 @@ class Conditions:
         also = torch.rand(present.shape, generator=generator) < self.config.keep_modality
         several = torch.rand(len(present), 1, generator=generator) < 0.4
         return present & (first | (also & several))
+
+
+def as_taught(
+    vectors: Tensor, concepts: Sequence[str], captions: Tensor, concepts_of_captions: Sequence[str]
+) -> Tensor:
+    """Put right what was looked up among captions and taken to those of something else.
+
+    A recording of "lasagna" that is heard as "guitar" is asked with as a guitar is, and would teach that one may come of
+    that: where it is nearest to another concept's captions it becomes the mean of its own.
+
+    Args:
+        vectors: Unit vectors (n, D).
+        concepts: Theirs.
+        captions: Unit vectors (N, D).
+        concepts_of_captions: Theirs.
+
+    Returns:
+        Unit vectors (n, D); those of concepts without captions are as they were.
+
+    Example:
+        >>> guitar, lasagna = torch.eye(2)
+        >>> heard = torch.stack([guitar, guitar])
+        >>> as_taught(heard, ["guitar", "lasagna"], torch.eye(2), ["guitar", "lasagna"]).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    number = {concept: place for place, concept in enumerate(dict.fromkeys(concepts_of_captions))}
+    places = torch.tensor([number[concept] for concept in concepts_of_captions])
+    means = torch.zeros(len(number), captions.shape[1]).index_add(0, places, captions.float())
+    means = F.normalize(means, dim=-1)
+    own = torch.tensor([number.get(concept, -1) for concept in concepts])
+    nearest = torch.cat([(part.float() @ means.mT).argmax(dim=1) for part in vectors.split(_BATCH)])
+    wrong = (own >= 0) & (nearest != own)
+    return torch.where(wrong[:, None], means[own].to(vectors.dtype), vectors)
 
 
 def _mean(vectors: Tensor, shown: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The bundled model: pictograms of everyday things at 128 px, trained on two CPU cores in about twenty-two hours."""
+"""The bundled model: pictograms of everyday things at 128 px, trained on two CPU cores in about twenty-three hours."""
 
 from __future__ import annotations
 
@@ -127,9 +127,7 @@ PICTOGRAMS = Recipe(
         condition_noise=0.5,
         everything=True,
     ),
-    prefer=PreferConfig(
-        loop=replace(_PRIOR_LOOP, steps=5000, learning_rate=1e-3), condition_noise=0.5, everything=True
-    ),
+    prefer=PreferConfig(loop=replace(_PRIOR_LOOP, learning_rate=1e-3), condition_noise=0.5, everything=True),
     complete=CompletionConfig(
         loop=replace(
             _PRIOR_LOOP,
