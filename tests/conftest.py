@@ -30,9 +30,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     encoder = build_encoder(TINY.encoder.dim, TINY.encoder.towers).eval()
     whole, aligned = encoder.image_embedding_dim, encoder.dim
-    autoencoder, decoder, config = TINY.autoencoder, TINY.decoder, TINY.prior
-    prior = MultimodalPrior(aligned, whole, config.width, config.hidden, config.layers, STYLES).eval()
-    torch.nn.init.normal_(prior.style.weight[1:])  # as after some training: at first no style has a say
+    autoencoder, decoder, prior = TINY.autoencoder, TINY.decoder, TINY.prior
     upsampler = Upsampler(whole, width=8, layers=1).eval()
     for parameter in upsampler.parameters():
         torch.nn.init.normal_(parameter, std=0.1)  # as after some training: at first it is a bicubic enlargement
@@ -53,7 +51,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ).eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(),
         autoencoder=build_autoencoder(autoencoder.latent_channels, autoencoder.channels, autoencoder.layers).eval(),
-        prior=prior,
+        prior=MultimodalPrior(aligned, whole, prior.width, prior.hidden, prior.layers, STYLES).eval(),
         prior_scheduler=prior_scheduler(),
         upsampler=upsampler,
         image_size=TINY.image_size,
@@ -61,6 +59,7 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         guidance_scale=TINY.distill.guidance_scale,
         **TINY.prior_sampling,
     )
+    torch.nn.init.normal_(pipeline.prior.style.weight[1:])  # as after some training: at first no style has a say
     folder = tmp_path_factory.mktemp("pipelines") / "shapes"
     pipeline.save_pretrained(folder)
     return folder

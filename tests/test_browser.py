@@ -187,7 +187,10 @@ def test_explore(page: Any) -> None:
     page.wait_for_function("document.querySelectorAll('#after .grid-container img').length == 4")
     assert not set(pictures(page, "#before")) & set(pictures(page, "#after"))
     tab(page, "Look up")
-    page.locator("#asked-text textarea").fill("a doggy")
+    words = page.locator("#asked-text textarea")
+    words.fill("a doggy")
+    page.wait_for_timeout(1000)  # a tab that has just come is still being set up, and may be emptied
+    words.fill("a doggy")
     page.locator("button#look-up").click()
     page.locator("#words", has_text="dog").wait_for()
 
