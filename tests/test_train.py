@@ -393,4 +393,4 @@ def test_a_prior_is_asked_for_every_concept_alike_and_for_what_is_set_aside_if_w
     moved = normalizer.to_image(embed_all(encoder, cache, "audio", cache.where(split=stage.trained_on)), "audio")
     recalled = memory.recall_one(moved, "audio", TINY.recall).half()
     alike = (asked.vectors["audio"] == recalled).all(dim=1)  # the others were taken to something else, and put right
-    assert 0 < int(alike.sum()) and not torch.equal(recalled, moved.half())
+    assert int(alike.sum()) > 0 and not torch.equal(recalled, moved.half())
