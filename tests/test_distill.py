@@ -88,13 +88,18 @@ def test_what_is_imagined_depends_on_the_seed_alone(pipe: UnCLIPMultimodalPipeli
 def test_a_prior_is_asked_for_whole_embeddings(pipe: UnCLIPMultimodalPipeline) -> None:
     asked = torch.nn.functional.normalize(torch.randn(6, pipe.encoder.dim), dim=-1)
     sampling = {"prior_steps": 3, "prior_guidance_scale": 2.0}
-    made = imagine(pipe.prior, asked, sampling, 0)
+    styles = [None, *pipe.styles, *[None] * 5][:6]
+    made = imagine(pipe.prior, asked, styles, sampling, 0)
     assert made.shape == (6, pipe.encoder.image_embedding_dim)
-    assert torch.equal(made, imagine(pipe.prior, asked, sampling, 0))
-    assert not torch.equal(made, imagine(pipe.prior, asked, sampling, 1))
+    assert torch.equal(made, imagine(pipe.prior, asked, styles, sampling, 0))
+    assert not torch.equal(made, imagine(pipe.prior, asked, styles, sampling, 1))
+    told = (imagine(pipe.prior, asked, [None] * 6, sampling, 0) != made).any(dim=1)
+    assert told.tolist() == [style is not None for style in styles]
     noise = torch.randn(made.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        torch.testing.assert_close(made, sample_prior(pipe.prior, prior_scheduler(), asked, noise, 3, 2.0))
+        numbers = pipe.prior.style_numbers(styles)
+        again = sample_prior(pipe.prior, prior_scheduler(), asked, noise, 3, 2.0, style=numbers)
+        torch.testing.assert_close(made, again)
 
 
 def test_an_embedding_goes_on_from_where_it_is(pipe: UnCLIPMultimodalPipeline) -> None:

@@ -44,16 +44,22 @@ from unclip_mm.prior import MultimodalPrior
 
 
 def asked_for(
-    stage: Stage[FinetuneConfig], concepts: list[str], own: Tensor, normalizer: EmbeddingNormalizer
+    stage: Stage[FinetuneConfig],
+    concepts: list[str],
+    styles: list[str | None],
+    own: Tensor,
+    normalizer: EmbeddingNormalizer,
 ) -> list[Tensor]:
     """Return what the run's prior and completion make of prompts: embeddings (N, E), standardised, of each.
 
     Concepts are asked for equally often, however many pictures they have, and as the pipeline asks: what the recipe
-    recalls is. A run without either has none of it.
+    recalls is. The prior is asked for a picture's style as often as it was told one. A run without either has none of
+    it.
 
     Args:
         stage: Says how often.
         concepts: Of the P pictures.
+        styles: Of the P pictures.
         own: Their own embeddings (P, E), standardised.
         normalizer: Of the run, on the CPU.
     """
@@ -64,21 +70,24 @@ def asked_for(
     conditions = Conditions(caches, encoder, normalizer, stage.trained_on, recipe.prior, memory, recipe.recall)
     generator = torch.Generator().manual_seed(seed)
 
-    def once() -> Tensor:
+    def once() -> tuple[Tensor, list[str | None]]:
         one = {concepts[row]: row for row in torch.randperm(len(concepts), generator=generator).tolist()}
-        return conditions.draw([*one], normalizer.denormalize(own[[*one.values()]]), 0.0, generator)
+        told = (torch.rand(len(one), generator=generator) < recipe.prior.tell_style).tolist()
+        named = [styles[row] if named else None for row, named in zip(one.values(), told, strict=True)]
+        return conditions.draw([*one], normalizer.denormalize(own[[*one.values()]]), 0.0, generator), named
 
-    def asked(times: int) -> Tensor:
-        return torch.cat([once() for _ in range(times)])
+    def asked(times: int) -> tuple[Tensor, list[str | None]]:
+        drawn = [once() for _ in range(times)]
+        return torch.cat([vectors for vectors, _ in drawn]), [name for _, names in drawn for name in names]
 
     made = []
     if config.imagined and final_prior(stage.run).is_dir():
         prior = load_part(final_prior(stage.run), MultimodalPrior).to(stage.device).eval()
-        made.append(imagine(prior, asked(config.imagined), recipe.prior_sampling, seed))
+        made.append(imagine(prior, *asked(config.imagined), recipe.prior_sampling, seed))
     if config.completed and stage.exported("complete").is_dir():
         completion = stage.trained("complete", EmbeddingCompletion)
         with torch.no_grad():
-            made.append(completion(asked(config.completed).to(stage.device)).cpu())
+            made.append(completion(asked(config.completed)[0].to(stage.device)).cpu())
     return made
 
 
@@ -106,10 +115,11 @@ def train_finetune(stage: Stage[FinetuneConfig]) -> None:
         return embed_pictures(shown, recipe.image_size, encoder, on_device)
 
     before, training = stage.trained("distill", EmbeddingDecoder), pictures(stage.trained_on, config.views)
-    concepts = [cache.items[row]["concept"] for row in cache.where(split=stage.trained_on)]
+    items = [cache.items[row] for row in cache.where(split=stage.trained_on)]
+    concepts, styles = [item["concept"] for item in items], [item.get("style") for item in items]
     if config.tell_apart:
         training = training.with_twins(concepts)
-    for made in asked_for(stage, concepts, training.embeddings[: len(concepts)], normalizer):
+    for made in asked_for(stage, concepts, styles, training.embeddings[: len(concepts)], normalizer):
         more = training.with_recognised(made, len(concepts), config.recognised)
         print({"made of prompts": len(made), "recognised": len(more.shown) - len(training.shown)})
         training = more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -94,11 +94,18 @@ def imagine_views(
 
 
 @torch.no_grad()
-def imagine(prior: MultimodalPrior, conditions: Tensor, sampling: Mapping[str, float], seed: int) -> Tensor:
-    """Return what the prior imagines (N, E), standardised, when it is asked with ``conditions`` (N, D)."""
+def imagine(
+    prior: MultimodalPrior,
+    conditions: Tensor,
+    styles: Sequence[str | None],
+    sampling: Mapping[str, float],
+    seed: int,
+) -> Tensor:
+    """Return what the prior imagines (N, E), standardised, asked with ``conditions`` (N, D) and N styles, None for any."""
     device, scheduler, made = next(prior.parameters()).device, prior_scheduler(), []
     generator = torch.Generator().manual_seed(seed)
-    for part in tqdm(conditions.split(BATCH), desc="imagined", unit="batch"):
+    numbers = prior.style_numbers(styles).split(BATCH)
+    for part, style in zip(tqdm(conditions.split(BATCH), desc="imagined", unit="batch"), numbers, strict=True):
         sample = sample_prior(
             prior,
             scheduler,
@@ -106,6 +113,7 @@ def imagine(prior: MultimodalPrior, conditions: Tensor, sampling: Mapping[str, f
             torch.randn(len(part), prior.config.embedding_dim, generator=generator).to(device),
             int(sampling["prior_steps"]),
             sampling["prior_guidance_scale"],
+            style=style.to(device),
         )
         made.append(sample.cpu())
     return torch.cat(made)
