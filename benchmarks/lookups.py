@@ -31,6 +31,7 @@ BATCH = 64
 ASKED = (
     ("voices, held out", "audio", "test_speaker", "speech"),
     ("sounds, held out", "audio", "test_sound", "sound"),
+    ("sounds from elsewhere", "audio", "test_elsewhere", "sound"),
     ("drawings, held out", "sketch", "test_sketch", None),
     ("drawings, trained on", "sketch", "train", None),
 )

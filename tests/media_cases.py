@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 from typing import Any
 
@@ -49,3 +50,32 @@ def refusal(load: Any, *arguments: Any, **options: Any) -> str:
     assert len(message) < 400
     assert ": " in message
     return message
+
+
+def compile_resource(files: dict[str, bytes], *, version: int = 2, compressed: bool = False) -> bytes:
+    """Lay files out as Qt's compiler does: header, data, names, and the tree, whose folders point at their children."""
+    folders: dict[str, list[str]] = {"": []}
+    for path in sorted(files):
+        parts = path.split("/")
+        for depth in range(len(parts)):
+            here, child = "/".join(parts[:depth]), "/".join(parts[: depth + 1])
+            if child not in folders.setdefault(here, []):
+                folders[here].append(child)
+    order = [""]
+    for path in order:
+        order += folders.get(path, [])
+    data, names, tree = b"", b"", b""
+    for path in order:
+        name = path.rpartition("/")[2]
+        node = struct.pack(">I", len(names))
+        names += struct.pack(">HI", len(name), 0) + name.encode("utf-16-be")
+        if path in folders:
+            first = order.index(folders[path][0]) if folders[path] else 0
+            node += struct.pack(">HII", 2, len(folders[path]), first)
+        else:
+            node += struct.pack(">HHHI", int(compressed), 0, 0, len(data))
+            data += struct.pack(">I", len(files[path])) + files[path]
+        tree += node + (b"" if version == 1 else bytes(8))
+    header = 20 if version < 3 else 24
+    places = (version, header + len(data) + len(names), header, header + len(data))
+    return b"qres" + struct.pack(">4I", *places) + bytes(header - 20) + data + names + tree

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from media_cases import compile_resource
 
 from train.pictograms import sounds, speech
 from train.pictograms.archives import Archives
@@ -106,7 +108,10 @@ def test_without_espeak_a_warning_says_so(archives: Archives, tmp_path: Path, mo
 def test_sound_list_is_sorted_and_names_each_sound_once():
     listed = sounds.list_sounds()
     assert len({sound.id for sound in listed}) == len(listed)
-    assert set(json.loads(sounds.JOIN_LIST.read_text())) == set(sounds.PACKAGES)
+    assert set(json.loads(sounds.JOIN_LIST.read_text())) - {sounds.INSTRUMENTS} == (
+        set(sounds.PACKAGES) - set(sounds.SOUND_FONTS)
+    )
+    assert {sound.package for sound in listed} == set(sounds.PACKAGES)
     assert all(sound.labels and len(set(sound.labels)) == len(sound.labels) for sound in listed)
 
 
@@ -123,6 +128,27 @@ def test_one_of_three_sounds_is_held_out():
     made += [sounds.Sound(f"hen{i}", "p", "n", ("hen", "owl")) for i in range(2)]
     held_out = sounds.hold_out(sounds.join(made, known))
     assert len(held_out) == 1 and next(iter(held_out)).startswith("owl")
+
+
+def test_what_comes_from_elsewhere_is_never_trained_on():
+    known = by_id(concept("owl"), concept("hen", split="test_concept"))
+    made = [sounds.Sound(f"owl{i}", sounds.ELSEWHERE, "n", ("owl",)) for i in range(3)]
+    assert not sounds.hold_out(sounds.join(made, known))
+    splits = [sounds.split_of(made[0], known[name], frozenset()) for name in ("owl", "hen")]
+    assert splits == ["test_elsewhere", "test_concept"]
+
+
+def test_a_sound_may_lie_in_a_container(tmp_path: Path):
+    folder = tmp_path / "unpacked" / "gcompris-qt-data_1_all" / sounds.PACKAGES["gcompris-qt-data"][0]
+    folder.mkdir(parents=True)
+    (tmp_path / "gcompris-qt-data_1_all.deb").touch()
+    file = io.BytesIO()
+    soundfile.write(file, tone(0.5), 22050, format="OGG")
+    (folder / "animals.rcc").write_bytes(
+        compile_resource({"gcompris/src/activities/animals/resource/owl.ogg": file.getvalue()})
+    )
+    sound = sounds.Sound("owl", "gcompris-qt-data", "animals.rcc/resource/owl.ogg", ("owl",))
+    assert np.array_equal(sound.samples(Archives(tmp_path)), read_mono(io.BytesIO(file.getvalue())))
 
 
 def test_a_silent_sound_in_the_list_is_an_error(archives: Archives, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

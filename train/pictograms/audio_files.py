@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -27,7 +28,7 @@ def to_mono(samples: np.ndarray, rate: int) -> np.ndarray:
     return mono if rate == SAMPLING_RATE else np.asarray(soxr.resample(mono, rate, SAMPLING_RATE), np.float32)
 
 
-def read_mono(path: str | Path) -> np.ndarray:
+def read_mono(path: str | Path | BinaryIO) -> np.ndarray:
     """Return the recording in a file as float32 samples (n,) at 16 kHz, with mean 0."""
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return to_mono(samples - samples.mean(axis=0, dtype=np.float64), rate)

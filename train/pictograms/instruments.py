@@ -48,12 +48,13 @@ def tunes(name: str) -> tuple[Tune, ...]:
 
 
 def play(name: str, tune: Tune, sound_font: Path) -> np.ndarray:
-    """Return a tune on an instrument, float32 samples (n,) at 16 kHz."""
+    """Return a tune on an instrument, float32 samples (n,) at 16 kHz; of a font only what sounds is unpacked."""
     with tempfile.TemporaryDirectory() as scratch:
         midi, wav = Path(scratch) / "tune.mid", Path(scratch) / "tune.wav"
         midi.write_bytes(midi_file(name, tune))
-        command = ["fluidsynth", "-ni", "-q", "-R", "0", "-C", "0", "-g", "0.8", "-r", "44100", "-F", str(wav)]
-        subprocess.run([*command, str(sound_font), str(midi)], capture_output=True, check=True)
+        settings = ["-R", "0", "-C", "0", "-g", "0.8", "-r", "44100", "-o", "synth.dynamic-sample-loading=1"]
+        command = ["fluidsynth", "-ni", "-q", *settings, "-F", str(wav), str(sound_font), str(midi)]
+        subprocess.run(command, capture_output=True, check=True)
         return read_mono(wav)
 
 
