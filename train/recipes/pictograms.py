@@ -91,6 +91,7 @@ PICTOGRAMS = Recipe(
                 "width": 192,
                 "depth": 2,
                 "dropout": 0.0,
+                "layers": [1],
                 "spectrum": True,
             },
             "image": {"type": "vision", "backbone": vit(256, 4, 3), "detail": 384, "channels": 64},

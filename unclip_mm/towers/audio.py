@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from unclip_mm.errors import InputError
 from unclip_mm.towers.base import Features, Tower, backbone_config, loading_from
 from unclip_mm.towers.heads import SequenceHead
 
@@ -27,8 +29,13 @@ class AudioTower(Tower):
         frozen: Leave the backbone as it came.
         pool: Neighbouring states averaged into one (Whisper's states are 20 ms apart).
         width, depth, dropout: Of the head.
-        spectrum: Lay the mel bins beside the states: a backbone that was taught to read speech hears little of what an
-            instrument or an animal sounds like.
+        layers: Lay the states after these layers beside the last ones, normalised (1 is the first; 0 is what enters it).
+            What the last layer of a backbone that was taught to read speech keeps is speech; what an instrument or an
+            animal sounds like is heard better after the first.
+        spectrum: Lay the mel bins beside them as well.
+
+    Raises:
+        InputError: The backbone has no such layer.
     """
 
     def __init__(
@@ -40,11 +47,16 @@ class AudioTower(Tower):
         width: int = 256,
         depth: int = 3,
         dropout: float = 0.1,
+        layers: Sequence[int] = (),
         spectrum: bool = False,
     ):
         super().__init__(WhisperEncoder(backbone_config(backbone)), frozen)
-        self.pool, self.spectrum = pool, spectrum
-        features = self.backbone.config.d_model + (self.backbone.config.num_mel_bins if spectrum else 0)
+        self.pool, self.layers, self.spectrum = pool, tuple(layers), spectrum
+        config = self.backbone.config
+        unknown = [layer for layer in self.layers if not 0 <= layer < config.encoder_layers]
+        if unknown:
+            raise InputError(f"audio tower: no layer {unknown[0]} to listen to; give 0 to {config.encoder_layers - 1}")
+        features = config.d_model * (1 + len(self.layers)) + (config.num_mel_bins if spectrum else 0)
         self.sequence = SequenceHead(features, width, depth, dim, dropout=dropout)
 
     @classmethod
@@ -62,8 +74,10 @@ class AudioTower(Tower):
     def run_backbone(self, inputs: Features) -> Features:
         """Return ``tokens`` (B, T, F) and ``mask`` (B, T), True where the recording lasts."""
         mel, frames = inputs["mel"], inputs["frames"]
-        states = self.backbone(mel.flatten(0, 1)).last_hidden_state
-        pooled = F.avg_pool1d(states.transpose(1, 2), self.pool)
+        output = self.backbone(mel.flatten(0, 1), output_hidden_states=bool(self.layers))
+        earlier = [output.hidden_states[layer] for layer in self.layers]
+        states = [output.last_hidden_state, *(F.layer_norm(state, state.shape[-1:]) for state in earlier)]
+        pooled = F.avg_pool1d(torch.cat(states, dim=-1).transpose(1, 2), self.pool)
         if self.spectrum:
             pooled = torch.cat([pooled, F.adaptive_avg_pool1d(mel.flatten(0, 1), pooled.shape[2]).to(pooled)], dim=1)
         tokens = pooled.transpose(1, 2).unflatten(0, mel.shape[:2]).flatten(1, 2)
