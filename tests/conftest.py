@@ -1,10 +1,13 @@
-"""What several test files share: a small pipeline of the real classes, untrained, saved as a folder."""
+"""What several test files share: a small untrained pipeline of the real classes, and a folder of good and bad files."""
 
 from __future__ import annotations
 
+import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 CAPTIONS = ["a red circle", "a blue square", "a green star", "a yellow triangle with a big black outline"]
 
@@ -63,3 +66,40 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pipelines") / "shapes"
     pipeline.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder of a test, with good and bad files in it."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    Path("empty.png").touch()
+    Path("noise.bin").write_bytes(rng.bytes(5000))
+    Path("broken.mp3").write_bytes(b"\xff\xfb\x90\x00" + rng.bytes(5000))
+    Path("words.png").write_text("not a picture")
+    Image.new("RGB", (32, 32), "white").save("blank.png")
+    Image.new("RGBA", (32, 32)).save("clear.png")
+    drawing = Image.new("L", (64, 64), "white")
+    ImageDraw.Draw(drawing).ellipse((12, 12, 52, 52), outline="black", width=3)
+    drawing.save("circle.png")
+    Image.new("RGB", (48, 32), "white").save("wide.png")
+    picture = Image.new("RGB", (48, 32), "white")
+    ImageDraw.Draw(picture).ellipse((8, 4, 36, 28), fill="red")
+    picture.save("red.png")
+    time = np.arange(8000) / 8000
+    write_wave("tone.wav", (np.sin(2 * np.pi * 440 * time) * 20000).astype("<i2"), 8000)
+    write_wave("silence.wav", np.zeros(8000, "<i2"), 8000)
+    write_wave("nothing.wav", np.zeros(0, "<i2"), 8000)
+    write_wave("hour.wav", np.zeros(3600 * 1000, "<i2"), 1000)
+    folder = Path("first-look")  # enough for the first look at a checkpoint; loading it would fail
+    folder.mkdir()
+    (folder / "model_index.json").write_text('{"_class_name": "UnCLIPMultimodalPipeline"}')
+    return tmp_path
+
+
+def write_wave(name: str, samples: np.ndarray, rate: int) -> None:
+    with wave.open(name, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.tobytes())
