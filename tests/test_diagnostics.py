@@ -211,6 +211,7 @@ MEASURES = {
     "centroid_gap": diagnostics.centroid_gap,
     "pairwise_cosines": diagnostics.pairwise_cosines,
     "effective_rank": diagnostics.effective_rank,
+    "summary": lambda batch: diagnostics.summary(batch, "image"),
 }
 every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.keys())
 
@@ -283,3 +284,22 @@ def test_the_baseline_is_what_equal_distributions_show(missing):
     assert diagnostics.hoelder_baseline(apart, seed=1) == pytest.approx(baseline, abs=0.05)
     same = Embeddings(vectors(400, 3, 6, noise=2.0), torch.ones(400, 3, dtype=torch.bool), apart.modalities)
     assert diagnostics.hoelder_baseline(same) == pytest.approx(diagnostics.hoelder_divergence(same), abs=0.02)
+
+
+def test_the_summary_has_every_figure() -> None:
+    batch = embeddings(seed=3)
+    figures = diagnostics.summary(batch, NAMES[0])
+    gaps, cosines = diagnostics.centroid_gap(batch), diagnostics.pairwise_cosines(batch)
+    expected = {
+        "zeta": diagnostics.zeta(batch, NAMES[0]),
+        "chi": diagnostics.chi(batch, NAMES[0]),
+        "hoelder": diagnostics.hoelder_divergence(batch, leave_one_out=True),
+        "hoelder_baseline": diagnostics.hoelder_baseline(batch, leave_one_out=True),
+        "alignment": diagnostics.alignment(batch),
+        "gap": sum(gaps.values()) / len(gaps),
+        "cosine": sum(cosines.values()) / len(cosines),
+    }
+    for name in batch.modalities:
+        expected[f"uniformity_{name}"] = diagnostics.uniformity(batch)[name]
+        expected[f"rank_{name}"] = diagnostics.effective_rank(batch)[name]
+    assert figures == pytest.approx(expected)

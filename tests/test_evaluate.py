@@ -42,8 +42,10 @@ from train.evaluation.retrieval import ask, encode_items, evaluate_retrieval, pa
 from train.evaluation.sheets import draw_sheet
 from train.evaluation.space import read_training, untrained
 from train.recipes.tiny import TINY
+from unclip_mm import diagnostics
 from unclip_mm.data.manifest import Manifest, Row, read_manifest, write_manifest
 from unclip_mm.data.synthetic import make_synthetic_world
+from unclip_mm.embeddings import Embeddings
 from unclip_mm.encoder import build_encoder
 from unclip_mm.errors import InputError
 
@@ -324,7 +326,9 @@ def test_a_whole_evaluation(pipeline_folder: Path, tmp_path: Path, capsys: pytes
     make_synthetic_world(data, image_size=32, variations=1)
     archives.mkdir()
     published(archives, published_weights())
-    figures = {f"held_out_{name}": 0.5 for name in ("gap", "alignment", "zeta", "chi", "text_to_image_recall@1")}
+    one = torch.nn.functional.normalize(torch.randn(4, 8), dim=-1)
+    measured = diagnostics.summary(Embeddings.from_dict({"image": one, "text": one.roll(1, 0)}), "image")
+    figures = {f"held_out_{name}": value for name, value in {**measured, "text_to_image_recall@1": 0.0}.items()}
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps({"step": step, **figures}) + "\n" for step in (10, 20)))
     options = Options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import shutil
@@ -14,10 +15,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from train.conditions import Conditions, as_taught
 from train.encoder import train_phase
+from train.evaluation.space import PANELS, draw_training, read_training
 from train.fidelity import finished_errors
 from train.memorise import memorise
 from train.normalizer import embed_all, load_or_fit_normalizer
@@ -68,6 +71,18 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for stage in STAGES:
         train(stage, run, "--loop.steps", "6", "--loop.log-every", "1", "--loop.validate-every", "3")
     return run
+
+
+def test_the_log_of_the_encoder_has_every_diagnostic(tiny_run: Path, tmp_path: Path) -> None:
+    entries = read_training(tiny_run / "encoder" / "log.jsonl")
+    assert [entry["step"] for entry in entries] == [3, 6]
+    names = {name.removeprefix("held_out_") for name in entries[0] if name.startswith("held_out_")}
+    for title, patterns in PANELS.items():
+        assert all(fnmatch.filter(names, pattern) for pattern in patterns), title
+    assert {"rank_audio", "rank_image", "rank_sketch", "rank_text", "text_to_image_recall@1"} <= names
+    draw_training(entries, tmp_path / "training.png")
+    with Image.open(tmp_path / "training.png") as drawn:
+        assert drawn.width > 1000
 
 
 def test_every_stage_trains_and_the_parts_make_a_picture(tiny_run: Path) -> None:

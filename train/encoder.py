@@ -132,14 +132,8 @@ def validation_figures(
             vectors[modality][rows], vectors[anchor], rows.tolist(), list(range(len(vectors[anchor]))), (1,)
         )
         figures[f"held_out_{modality}_to_{anchor}_recall@1"] = recall[1]
-    embeddings = Embeddings.from_dict(vectors, present)
-    gaps = diagnostics.centroid_gap(embeddings)
-    return figures | {
-        "held_out_gap": sum(gaps.values()) / len(gaps),
-        "held_out_alignment": diagnostics.alignment(embeddings),
-        "held_out_zeta": diagnostics.zeta(embeddings, anchor),
-        "held_out_chi": diagnostics.chi(embeddings, anchor),
-    }
+    measured = diagnostics.summary(Embeddings.from_dict(vectors, present), anchor)
+    return figures | {f"held_out_{name}": value for name, value in measured.items()}
 
 
 def phases(config: EncoderConfig) -> list[EncoderConfig]:

@@ -32,6 +32,7 @@ __all__ = [
     "hoelder_baseline",
     "hoelder_divergence",
     "pairwise_cosines",
+    "summary",
     "uniformity",
     "zeta",
 ]
@@ -279,6 +280,41 @@ def effective_rank(embeddings: Embeddings) -> dict[str, float]:
         share = share / share.sum()
         result[name] = float(torch.special.entr(share).sum().exp())
     return result
+
+
+def summary(embeddings: Embeddings, anchor: str) -> dict[str, float]:
+    """Give all figures of this module as one flat record, for a training log.
+
+    Args:
+        embeddings: a batch of a few hundred to a few thousand rows.
+        anchor: of the conflicts.
+
+    Returns:
+        `zeta`, `chi`, `hoelder` and `hoelder_baseline` (one left out), `alignment`, the mean over the pairs of
+        modalities as `gap` and `cosine`, and for each modality `uniformity_NAME` and `rank_NAME`.
+
+    Raises:
+        InputError: a modality present in fewer than two rows; no row with the anchor and another.
+
+    Example:
+        >>> import torch
+        >>> x = torch.nn.functional.normalize(torch.randn(64, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+        >>> figures = summary(Embeddings.from_dict({"image": x, "text": x}), "image")
+        >>> round(figures["gap"], 3), round(figures["cosine"], 3), figures["rank_text"] < 8
+        (0.0, 1.0, True)
+    """
+    gaps, cosines = centroid_gap(embeddings), pairwise_cosines(embeddings)
+    return {
+        "zeta": zeta(embeddings, anchor),
+        "chi": chi(embeddings, anchor),
+        "hoelder": hoelder_divergence(embeddings, leave_one_out=True),
+        "hoelder_baseline": hoelder_baseline(embeddings, leave_one_out=True),
+        "alignment": alignment(embeddings),
+        "gap": sum(gaps.values()) / len(gaps),
+        "cosine": sum(cosines.values()) / len(cosines),
+        **{f"uniformity_{name}": value for name, value in uniformity(embeddings).items()},
+        **{f"rank_{name}": value for name, value in effective_rank(embeddings).items()},
+    }
 
 
 def _around_anchor(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from itertools import cycle
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -155,28 +157,38 @@ def read_training(log: Path) -> list[dict[str, float]]:
     return [by_step[step] for step in sorted(by_step)]
 
 
+PANELS = {
+    "conflict": ("zeta", "chi"),
+    "distance of the distributions": ("hoelder", "hoelder_baseline"),
+    "distance of partners, of centroids": ("alignment", "gap", "cosine"),
+    "uniformity (lower is more spread)": ("uniformity_*",),
+    "effective rank": ("rank_*",),
+    "recall@1": ("*_recall@1",),
+}
+"""Title -> the figures that it shows, by their names in the log less ``held_out_``; ``*`` is any modality."""
+
+
 def draw_training(entries: Sequence[Mapping[str, float]], file: Path) -> None:
-    """Draw what :func:`read_training` gives, over the steps."""
+    """Draw what :func:`read_training` gives, over the steps: a panel for each of :data:`PANELS`."""
     steps = [entry["step"] for entry in entries]
-    panels = {
-        "conflict": ("held_out_zeta", "held_out_chi"),
-        "distance": ("held_out_gap", "held_out_alignment"),
-        "recall@1": [key for key in entries[-1] if key.endswith("recall@1")],
-    }
-    figure, axes = _figure(1, 3, 13.0, 3.8)
-    for axis, (title, keys) in zip(axes, panels.items(), strict=True):
-        for colour, key in zip(COLOURS, keys, strict=False):
-            name = key.removeprefix("held_out_").removesuffix("_recall@1").replace("_", " ")
-            axis.plot(
-                steps, [entry.get(key, float("nan")) for entry in entries], "o-", color=colour, markersize=3, label=name
-            )
-        axis.set_title(f"{title}, held-out concepts")
+    logged = [key.removeprefix("held_out_") for key in entries[-1]]
+    figure, axes = _figure(2, 3, 13.0, 7.0)
+    for axis, (title, patterns) in zip(axes.flat, PANELS.items(), strict=True):
+        shown = [(name, pattern) for pattern in patterns for name in fnmatch.filter(logged, pattern)]
+        for colour, (name, pattern) in zip(cycle(COLOURS), shown, strict=False):
+            before, _, after = pattern.partition("*") if "*" in pattern else ("", "", "")
+            label = name.removeprefix(before).removesuffix(after).replace("_", " ")
+            values = [entry.get(f"held_out_{name}", float("nan")) for entry in entries]
+            axis.plot(steps, values, "o-", color=colour, markersize=3, label=label)
+        axis.set_title(title, fontsize=10)
         axis.set_xlabel("step")
-        axis.legend(fontsize=8, frameon=False)
+        if shown:
+            axis.legend(fontsize=8, frameon=False)
+    figure.suptitle("validation concepts, over the training", fontsize=11)
     _save(figure, file)
 
 
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Sequence[Any]]:
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
     from matplotlib.figure import Figure  # without pyplot, which asks for a display
 
     figure = Figure(figsize=(width, height), layout="constrained")
