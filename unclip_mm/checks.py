@@ -5,15 +5,29 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from numbers import Real
+from typing import Any
 
 import torch
 
 from unclip_mm.errors import InputError
 
-__all__ = ["check_choice", "check_flag", "check_number"]
+__all__ = ["as_real", "check_choice", "check_flag", "check_number"]
 
 _SMALLEST = 1e-6
 """What is divided by is no less: its square, and what becomes of the quotient, are numbers of float32."""
+
+
+def as_real(value: Any) -> float:
+    """Give a real number, of Python or of numpy, as a float; NaN for anything else.
+
+    Example:
+        >>> as_real(2), as_real(True), as_real("2"), as_real(10**400)
+        (2.0, nan, nan, nan)
+    """
+    if isinstance(value, Real) and not isinstance(value, bool):
+        with suppress(OverflowError):  # of whole numbers
+            return float(value)
+    return math.nan
 
 
 def check_number(name: str, value: float, *, positive: bool = False) -> float:
@@ -37,10 +51,7 @@ def check_number(name: str, value: float, *, positive: bool = False) -> float:
     """
     least = _SMALLEST if positive else 0.0
     wanted = f"of {least:g} or more"
-    number = math.nan
-    if isinstance(value, Real) and not isinstance(value, bool):
-        with suppress(OverflowError):  # of whole numbers
-            number = float(value)
+    number = as_real(value)
     if not abs(number) <= torch.finfo(torch.float32).max:
         raise InputError(f"{name}: {value!r} is no finite number of float32; give one {wanted}")
     if number < least:

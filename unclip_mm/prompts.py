@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unclip_mm.checks import as_real
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
 from unclip_mm.limits import MAX_COUNT, MAX_SCALE
@@ -165,17 +166,9 @@ def check_scale(name: str, value: float | None, default: float) -> float:
     """Return a number from 0 to the largest guidance, the default for None."""
     if value is None:
         return default
-    if not 0 <= _number(value) <= MAX_SCALE:
+    if not 0 <= as_real(value) <= MAX_SCALE:
         raise InputError(f"{name}: {value!r} is not allowed; give a number from 0 to {MAX_SCALE:g} (1 is no guidance)")
     return float(value)
-
-
-def _number(value: Any) -> float:
-    """Return a real number as a float; NaN for anything else."""
-    try:
-        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    except OverflowError:
-        return math.nan
 
 
 def check_no_say(**settings: Any) -> None:
@@ -214,7 +207,7 @@ def check_weights(weights: Mapping[str, float] | None, present: Iterable[str]) -
     for name, value in weights.items():
         if name not in present:
             raise InputError(f"weight of {name!r}: no such input was given; given: {', '.join(present)}")
-        if not 0 <= _number(value) < math.inf:
+        if not 0 <= as_real(value) < math.inf:
             raise InputError(f"weight of {name!r}: {value!r} is not allowed; give a finite number of 0 or more")
     if not any(weights.values()):
         raise InputError("weights: all are zero; give at least one modality a positive weight")
