@@ -391,3 +391,15 @@ def test_a_mistake_on_the_command_line_is_one_line(
         complaint = capsys.readouterr().err
         assert stopped.value.code == 2
         assert complaint.startswith("error: ") and complaint.count("\n") == 1
+
+
+def test_before_training_a_regression_was_a_network() -> None:
+    text = {**TINY.encoder.towers["text"], "frozen": True}
+    torch.manual_seed(1)
+    trained = build_encoder(TINY.encoder.dim, {"text": text}).eval()
+    features = {"pooled": torch.randn(6, trained.tower("text").backbone.config.hidden_size)}
+    trained.smooth("text", features, torch.nn.functional.normalize(torch.randn(6, trained.dim), dim=-1), 2.0, 0.01)
+    with torch.no_grad():
+        before, after = (encoder.embed("text", features) for encoder in (untrained(trained), trained))
+    torch.testing.assert_close(before.norm(dim=-1), torch.ones(6))
+    assert (before * after).sum(dim=-1).abs().max() < 0.9

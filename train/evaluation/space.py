@@ -57,10 +57,17 @@ def embed_concepts(encode: Encode, pool: Pool, count: int, seed: int = 0) -> Emb
 
 
 def untrained(encoder: MultimodalEncoder) -> MultimodalEncoder:
-    """Give the encoder as it was before training: frozen backbones as they are, all else from random weights."""
+    """Give the encoder as it was before training: frozen backbones as they are, all else from random weights.
+
+    A head that is a regression now (:mod:`train.smooth`) was a network before.
+    """
+    towers = {
+        name: {**options, "bumps": 0} if options.get("bumps") else options
+        for name, options in encoder.config.towers.items()
+    }
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        fresh = MultimodalEncoder(encoder.dim, dict(encoder.config.towers)).to(next(encoder.parameters()).device).eval()
+        fresh = MultimodalEncoder(encoder.dim, towers).to(next(encoder.parameters()).device).eval()
     for modality in encoder.modalities:
         if encoder.tower(modality).frozen:
             fresh.tower(modality).backbone.load_state_dict(encoder.tower(modality).backbone.state_dict())
