@@ -122,9 +122,9 @@ def _unpack(archive: Path, target: Path) -> None:
         with zipfile.ZipFile(archive) as wheel:
             wheel.extractall(target)
         return
+    data = io.BytesIO(deb_data(archive)) if archive.suffix == ".deb" else None
     if not hasattr(tarfile, "data_filter"):
         raise InputError(f"{archive}: this Python cannot unpack it safely; use Python 3.11.4 or newer")
-    data = io.BytesIO(deb_data(archive)) if archive.suffix == ".deb" else None
     with tarfile.open(None if data else archive, fileobj=data) as tar:
         tar.extractall(target, filter=_inside)
 
