@@ -48,11 +48,13 @@ def tunes(name: str) -> tuple[Tune, ...]:
 
 
 def play(name: str, tune: Tune, sound_font: Path) -> np.ndarray:
-    """Return a tune on an instrument, float32 samples (n,) at 16 kHz; of a font only what sounds is unpacked."""
+    """Return a tune on an instrument, float32 samples (n,) at 16 kHz; of a compressed font only what sounds is unpacked."""
     with tempfile.TemporaryDirectory() as scratch:
         midi, wav = Path(scratch) / "tune.mid", Path(scratch) / "tune.wav"
         midi.write_bytes(midi_file(name, tune))
-        settings = ["-R", "0", "-C", "0", "-g", "0.8", "-r", "44100", "-o", "synth.dynamic-sample-loading=1"]
+        settings = ["-R", "0", "-C", "0", "-g", "0.8", "-r", "44100"]
+        if sound_font.suffix == ".sf3":  # a second to unpack as a whole; of other fonts, by parts some drums change
+            settings += ["-o", "synth.dynamic-sample-loading=1"]
         command = ["fluidsynth", "-ni", "-q", *settings, "-F", str(wav), str(sound_font), str(midi)]
         subprocess.run(command, capture_output=True, check=True)
         return read_mono(wav)
