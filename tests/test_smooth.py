@@ -98,6 +98,16 @@ def test_a_regression_survives_half_precision_and_eight_bits(tmp_path: Path) -> 
     torch.testing.assert_close(again.embed("text", features), wanted, atol=3e-3, rtol=0)
 
 
+def test_a_regression_of_an_encoder_in_eight_bits_is_kept_as_it_is(tmp_path: Path) -> None:
+    stage, encoder = run_of(tmp_path, frozen=True)
+    encoder.quantize()
+    smooth_head(stage, stage.config, encoder, "text")
+    features = stage.caches("text")["text"].features([0, 3])
+    encoder.save_pretrained(tmp_path / "rounded")
+    again = MultimodalEncoder.from_pretrained(tmp_path / "rounded").eval()
+    torch.testing.assert_close(again.embed("text", features), encoder.embed("text", features))
+
+
 def test_what_cannot_be_a_regression_is_refused(tmp_path: Path) -> None:
     stage, encoder = run_of(tmp_path, frozen=False)
     with pytest.raises(InputError, match="smooth: the text tower has no frozen backbone"):

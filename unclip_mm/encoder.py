@@ -149,23 +149,24 @@ def build_encoder(dim: int, towers: dict[str, dict[str, Any]]) -> MultimodalEnco
     Raises:
         CheckpointError: A backbone cannot be loaded.
     """
-    pretrained: dict[str, nn.Module] = {}
+    pretrained: dict[tuple[str, str], nn.Module] = {}
     resolved: dict[str, dict[str, Any]] = {}
     for name, given in towers.items():
         options = dict(given)
-        if isinstance(options.get("backbone"), str):
-            kind = _tower_class(name, options)
-            pretrained[name] = kind.load_backbone(options["backbone"])
-            if not {"mean", "std"} <= options.keys():
-                options = {**kind.options_of(options["backbone"]), **options}
-            options["backbone"] = _plain_config(pretrained[name].config)
+        kind = _tower_class(name, options)
+        if isinstance(options.get("backbone"), str) and not {"mean", "std"} <= options.keys():
+            options = {**kind.options_of(options["backbone"]), **options}
+        for part in kind.parts:
+            if isinstance(options.get(part), str):
+                pretrained[name, part] = kind.load_backbone(options[part])
+                options[part] = _plain_config(pretrained[name, part].config)
         resolved[name] = options
     encoder = MultimodalEncoder(dim, resolved)
-    for name, backbone in pretrained.items():
-        own = encoder.branches[name].backbone
-        missing = own.load_state_dict(backbone.state_dict(), strict=False).missing_keys
+    for (name, part), network in pretrained.items():
+        own = getattr(encoder.branches[name], part)
+        missing = own.load_state_dict(network.state_dict(), strict=False).missing_keys
         if missing:
-            raise InputError(f"tower {name}: the backbone {towers[name]['backbone']} lacks {missing[0]}")
+            raise InputError(f"tower {name}: the {part} {towers[name][part]} lacks {missing[0]}")
     return encoder
 
 

@@ -22,6 +22,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin,
 from unclip_mm.errors import CheckpointError, InputError
 from unclip_mm.inputs import check_text, load_audio, load_image, load_sketch, load_vector
 from unclip_mm.inputs.files import name_of
+from unclip_mm.inputs.spectrogram import sound_spectrogram
 from unclip_mm.towers.base import Features
 
 
@@ -94,10 +95,16 @@ class TextProcessor:
 
 
 class AudioProcessor:
-    """Recordings -> log-mel windows ``mel`` (B, W, bins, frames), and how many ``frames`` (B,) are filled."""
+    """Recordings -> log-mel windows ``mel`` (B, W, bins, frames), and how many ``frames`` (B,) are filled.
 
-    def __init__(self, extractor: WhisperFeatureExtractor):
-        self.extractor = extractor
+    Args:
+        extractor: Makes the windows.
+        sounds: Make ``sound`` (B, W, 64, frames) as well, for a network of sounds
+            (:func:`unclip_mm.inputs.spectrogram.sound_spectrogram`).
+    """
+
+    def __init__(self, extractor: WhisperFeatureExtractor, sounds: bool = False):
+        self.extractor, self.sounds = extractor, sounds
 
     def __call__(self, sources: Sequence[Any], names: Sequence[str]) -> Features:
         """Process a list of inputs; an InputError names one that cannot be used."""
@@ -113,17 +120,20 @@ class AudioProcessor:
         pieces = list(padded.reshape(-1, extractor.n_samples))
         mel = extractor(pieces, sampling_rate=extractor.sampling_rate, return_tensors="pt").input_features
         frames = torch.tensor([math.ceil(len(wave) / extractor.hop_length) for wave in waves])
-        return {"mel": mel.unflatten(0, (len(waves), windows)), "frames": frames}
+        features = {"mel": mel.unflatten(0, (len(waves), windows)), "frames": frames}
+        if self.sounds:
+            features["sound"] = sound_spectrogram(torch.from_numpy(padded)).unflatten(2, (windows, -1)).transpose(1, 2)
+        return features
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write files to the folder, if there are any, and return the options to load with."""
         self.extractor.save_pretrained(folder)
-        return {"type": "audio"}
+        return {"type": "audio", "sounds": self.sounds}
 
     @classmethod
-    def load(cls, folder: Path) -> AudioProcessor:
+    def load(cls, folder: Path, sounds: bool = False) -> AudioProcessor:
         """Load what ``save`` wrote."""
-        return cls(WhisperFeatureExtractor.from_pretrained(folder))
+        return cls(WhisperFeatureExtractor.from_pretrained(folder), sounds)
 
 
 class VisionProcessor:

@@ -69,8 +69,10 @@ def untrained(encoder: MultimodalEncoder) -> MultimodalEncoder:
         torch.manual_seed(0)
         fresh = MultimodalEncoder(encoder.dim, towers).to(next(encoder.parameters()).device).eval()
     for modality in encoder.modalities:
-        if encoder.tower(modality).frozen:
-            fresh.tower(modality).backbone.load_state_dict(encoder.tower(modality).backbone.state_dict())
+        tower = encoder.tower(modality)
+        for network, own in ((getattr(tower, part), getattr(fresh.tower(modality), part)) for part in tower.parts):
+            if network is not None and not any(weight.requires_grad for weight in network.parameters()):
+                own.load_state_dict(network.state_dict())
     return fresh
 
 

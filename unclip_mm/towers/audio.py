@@ -1,19 +1,23 @@
-"""Audio: a Whisper encoder over windows of a few seconds, and a transformer head over time."""
+"""Audio: a Whisper encoder over windows of a few seconds, a network that knows sounds, and a head over time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import WhisperConfig, WhisperModel
+from transformers import AutoConfig, WhisperConfig, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from unclip_mm.errors import InputError
-from unclip_mm.towers.base import Features, Tower, backbone_config, loading_from
+from unclip_mm.towers.base import Features, Tower, backbone_config, build_backbone, loading_from
 from unclip_mm.towers.heads import SequenceHead
+from unclip_mm.towers.quantized import quantize
+
+_SOUND_STRIDE = 32
+"""Frames between the states of a MobileNet."""
 
 
 class AudioTower(Tower):
@@ -33,10 +37,15 @@ class AudioTower(Tower):
             What the last layer of a backbone that was taught to read speech keeps is speech; what an instrument or an
             animal sounds like is heard better after the first.
         spectrum: Lay the mel bins beside them as well.
+        sounds: Configuration of a ``mobilenet_v1`` of one channel that was taught to tell sounds apart (YAMNet). It runs
+            over the log-mel windows ``sound`` (B, W, 64, frames), and its states, a third of a second apart, are laid
+            beside, normalised. It stays as it came.
 
     Raises:
-        InputError: The backbone has no such layer.
+        InputError: The backbone has no such layer, or ``sounds`` is another kind of network.
     """
+
+    parts: ClassVar[tuple[str, ...]] = ("backbone", "sounds")
 
     def __init__(
         self,
@@ -49,6 +58,7 @@ class AudioTower(Tower):
         dropout: float = 0.1,
         layers: Sequence[int] = (),
         spectrum: bool = False,
+        sounds: dict[str, Any] | None = None,
     ):
         super().__init__(WhisperEncoder(backbone_config(backbone)), frozen)
         self.pool, self.layers, self.spectrum = pool, tuple(layers), spectrum
@@ -57,13 +67,18 @@ class AudioTower(Tower):
         if unknown:
             raise InputError(f"audio tower: no layer {unknown[0]} to listen to; give 0 to {config.encoder_layers - 1}")
         features = config.d_model * (1 + len(self.layers)) + (config.num_mel_bins if spectrum else 0)
+        self.sounds: Any = None if sounds is None else _sound_network(sounds)
+        if self.sounds is not None:
+            features += self.sounds.layer[-1].convolution.out_channels
         self.sequence = SequenceHead(features, width, depth, dim, dropout=dropout)
 
     @classmethod
     def load_backbone(cls, source: str) -> nn.Module:
-        """Load the encoder of a Whisper checkpoint: a whole model, or an encoder saved alone."""
+        """Load the encoder of a Whisper checkpoint, a whole model or an encoder saved alone, or a network of sounds."""
 
         def load() -> nn.Module:
+            if AutoConfig.from_pretrained(source).model_type == "mobilenet_v1":
+                return super(AudioTower, cls).load_backbone(source)
             config = WhisperConfig.from_pretrained(source)
             if config.architectures == ["WhisperEncoder"]:
                 return WhisperEncoder.from_pretrained(source, dtype=torch.float32)
@@ -80,11 +95,41 @@ class AudioTower(Tower):
         pooled = F.avg_pool1d(torch.cat(states, dim=-1).transpose(1, 2), self.pool)
         if self.spectrum:
             pooled = torch.cat([pooled, F.adaptive_avg_pool1d(mel.flatten(0, 1), pooled.shape[2]).to(pooled)], dim=1)
+        if self.sounds is not None:
+            pooled = torch.cat([pooled, self._hear(inputs["sound"].flatten(0, 1), pooled.shape[2]).to(pooled)], dim=1)
         tokens = pooled.transpose(1, 2).unflatten(0, mel.shape[:2]).flatten(1, 2)
         stride = mel.shape[-1] * mel.shape[1] / tokens.shape[1]
-        starts = (tokens.new_ones(tokens.shape[1]).cumsum(0) - 1) * stride
+        starts = torch.arange(tokens.shape[1], device=tokens.device) * stride
         return {"tokens": tokens, "mask": starts[None] < frames[:, None]}
+
+    def _hear(self, sound: Tensor, steps: int) -> Tensor:
+        """Return the states (B, F, T) of the network of sounds at T times: the mean over its bands, normalised."""
+        with torch.no_grad():
+            states = self.sounds.eval()(sound.transpose(1, 2)[:, None]).last_hidden_state.mean(dim=3)
+        known = F.layer_norm(states.transpose(1, 2).float(), states.shape[1:2]).transpose(1, 2)
+        times = torch.arange(steps, device=sound.device) * (sound.shape[2] / steps / _SOUND_STRIDE)
+        return known[:, :, times.long()]
+
+    def quantize(self) -> None:
+        """Round the matrices of both networks to 8 bits."""
+        super().quantize()
+        if self.sounds is not None:
+            quantize(self.sounds)
 
     def head(self, features: Features) -> Tensor:
         """Map the states over time to (B, D)."""
         return self.sequence(features["tokens"], features["mask"])
+
+
+def _sound_network(config: dict[str, Any]) -> Any:
+    """Build a network of sounds, frozen.
+
+    Raises:
+        InputError: It is no MobileNet of one channel.
+    """
+    if config.get("model_type") != "mobilenet_v1" or config.get("num_channels") != 1:
+        found = f"{config.get('model_type')!r} of {config.get('num_channels', 3)} channels"
+        raise InputError(f"audio tower: sounds is a network {found}; give a 'mobilenet_v1' of 1 channel")
+    network = build_backbone(config)
+    network.requires_grad_(False)
+    return network

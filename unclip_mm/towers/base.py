@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,15 @@ class Tower(nn.Module):
     Attributes:
         backbone: A network of transformers, or None.
         frozen: Whether the backbone is left as it came.
+        quantized: Whether what is frozen is in 8 bits.
         augmented: Whether training changes the inputs, so that a frozen backbone has to see them anew each time.
     """
 
     backbone: Any
     augmented = False
+    quantized = False
+    parts: ClassVar[tuple[str, ...]] = ("backbone",)
+    """The options that are networks, each of which may come pretrained."""
 
     def __init__(self, backbone: nn.Module | None = None, frozen: bool = False):
         super().__init__()
@@ -49,6 +53,7 @@ class Tower(nn.Module):
                 f"{type(self).__name__}: only a frozen backbone can be put in 8 bits; what is trained cannot"
             )
         quantize(self.backbone)
+        self.quantized = True
 
     def run_backbone(self, inputs: Features) -> Features:
         """Turn processed inputs into the features that the head takes; without a backbone, the inputs themselves."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unclip_mm.errors import InputError
+from unclip_mm.towers.quantized import QuantizedRows
 
 
 class KernelHead(nn.Module):
@@ -35,7 +36,7 @@ class KernelHead(nn.Module):
     """
 
     center: Tensor
-    seen: Tensor
+    seen: Tensor | QuantizedRows
     mean: Tensor
     weights: Tensor
 
@@ -67,18 +68,27 @@ class KernelHead(nn.Module):
         _check_positive("ridge", ridge)
         head = cls(features.shape[1], len(features), vectors.shape[1], width)
         head.center, head.mean = features.float().mean(dim=0), vectors.float().mean(dim=0)
-        head.seen = F.normalize(features.float() - head.center, dim=-1)
-        kernel = head._bumps(head.seen).double()
+        head.seen = seen = F.normalize(features.float() - head.center, dim=-1)
+        kernel = head._bumps(seen).double()
         kernel.diagonal().add_(ridge)
         head.weights = torch.linalg.solve(kernel, (vectors - head.mean).double()).float()
         return head
 
+    def quantize(self) -> None:
+        """Round the features that were seen to 8 bits; the weights, which nearly cancel each other, stay."""
+        if isinstance(self.seen, Tensor):
+            rounded = QuantizedRows(*self.seen.shape)
+            rounded.round(self.seen)
+            del self.seen
+            self.seen = rounded
+
     def _bumps(self, directions: Tensor) -> Tensor:
-        return torch.exp(self.width * (directions @ self.seen.mT - 1))
+        seen = self.seen if isinstance(self.seen, Tensor) else self.seen.matrix()
+        return torch.exp(self.width * (directions @ seen.to(directions).mT - 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, F) to (B, D)."""
-        directions = F.normalize(x.to(self.seen) - self.center, dim=-1)
+        directions = F.normalize(x.to(self.center) - self.center, dim=-1)
         return self.mean + self._bumps(directions) @ self.weights
 
 

@@ -33,6 +33,10 @@ class QuantizedRows(nn.Module):
         self.scale = (vectors.abs().amax(dim=1, keepdim=True) / 127).clamp(min=torch.finfo(torch.float16).tiny)
         self.table = (vectors / self.scale).round().to(torch.int8)
 
+    def matrix(self) -> Tensor:
+        """Return the matrix (rows, width) as numbers."""
+        return self.table.to(self.scale) * self.scale
+
 
 class QuantizedWords(QuantizedRows):
     """Word vectors in 8 bits, in the place of an ``nn.Embedding``.
@@ -82,13 +86,35 @@ class QuantizedLinear(QuantizedRows):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., width) to (..., rows)."""
-        return F.linear(
-            x, (self.table.to(self.scale) * self.scale).to(x), None if self.bias is None else self.bias.to(x)
-        )
+        return F.linear(x, self.matrix().to(x), None if self.bias is None else self.bias.to(x))
+
+
+class QuantizedPointwise(QuantizedRows):
+    """A convolution of one pixel without a bias in 8 bits, in the place of an ``nn.Conv2d``.
+
+    Example:
+        >>> conv, x = nn.Conv2d(16, 4, 1, bias=False), torch.randn(2, 16, 3, 3)
+        >>> bool((QuantizedPointwise.of(conv)(x) - conv(x)).abs().max() < 0.05)
+        True
+    """
+
+    kernel_size = stride = dilation = (1, 1)
+    """As a convolution says it: networks pad by it."""
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> QuantizedPointwise:
+        """Return a convolution, rounded."""
+        made = cls(conv.out_channels, conv.in_channels)
+        made.round(conv.weight.flatten(1))
+        return made
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, width, H, W) to (B, rows, H, W)."""
+        return F.conv2d(x, self.matrix().to(x)[..., None, None])
 
 
 def quantize(backbone: PreTrainedModel) -> None:
-    """Put the linear maps of a network of transformers, and its table of words if it has one, in 8 bits, in place."""
+    """Put the linear maps of a network of transformers, also those of single pixels, and its words in 8 bits, in place."""
     try:
         words = backbone.get_input_embeddings()
     except NotImplementedError:  # so transformers says of one without a table, such as ConvNeXt
@@ -101,3 +127,10 @@ def quantize(backbone: PreTrainedModel) -> None:
         for name, part in list(module.named_children()):
             if isinstance(part, nn.Linear):
                 setattr(module, name, QuantizedLinear.of(part))
+            elif isinstance(part, nn.Conv2d) and _is_pointwise(part):
+                setattr(module, name, QuantizedPointwise.of(part))
+
+
+def _is_pointwise(conv: nn.Conv2d) -> bool:
+    shape = (conv.kernel_size, conv.stride, conv.padding, conv.groups)
+    return shape == ((1, 1), (1, 1), (0, 0), 1) and conv.bias is None

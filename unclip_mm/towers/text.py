@@ -56,10 +56,18 @@ class TextTower(Tower):
                 "smooth: the text tower has no frozen backbone, so the features of its captions do not stay"
             )
         self.kernel = KernelHead.fit(features["pooled"], vectors, width, ridge)
+        if self.quantized:
+            self.kernel.quantize()
         self.bumps = len(vectors)
         if hasattr(self, "mlp"):
             del self.mlp
         return self.bumps
+
+    def quantize(self) -> None:
+        """Round the matrices of the backbone, and the captions of the regression, to 8 bits."""
+        super().quantize()
+        if self.bumps:
+            self.kernel.quantize()
 
     def run_backbone(self, inputs: Features) -> Features:
         """Return ``pooled`` (B, F): the mean of the last hidden states over the tokens that are there."""
