@@ -116,11 +116,12 @@ def test_what_comes_after_a_recording_in_a_batch_changes_nothing() -> None:
 
 
 def test_the_network_of_sounds_is_never_trained(noisy: dict[str, torch.Tensor]) -> None:
-    listening = hearing().train()
+    listening = AudioTower(4, BACKBONE, frozen=False, width=8, depth=1, sounds=SOUNDS).train()
     before = {name: value.clone() for name, value in listening.sounds.state_dict().items()}
     listening(listening.features(noisy)).square().sum().backward()
     assert all(torch.equal(value, before[name]) for name, value in listening.sounds.state_dict().items())
     assert all(weight.grad is None for weight in listening.sounds.parameters())
+    assert listening.backbone.conv1.weight.grad is not None  # that of speech is
 
 
 @pytest.mark.parametrize("wrong", [{"num_channels": 3}, {"model_type": "vit"}])

@@ -104,8 +104,7 @@ class AudioTower(Tower):
 
     def _hear(self, sound: Tensor, steps: int) -> Tensor:
         """Return the states (B, F, T) of the network of sounds at T times: the mean over its bands, normalised."""
-        with torch.no_grad():
-            states = self.sounds.eval()(sound.transpose(1, 2)[:, None]).last_hidden_state.mean(dim=3)
+        states = self.sounds.eval()(sound.transpose(1, 2)[:, None]).last_hidden_state.mean(dim=3)
         known = F.layer_norm(states.transpose(1, 2).float(), states.shape[1:2]).transpose(1, 2)
         times = torch.arange(steps, device=sound.device) * (sound.shape[2] / steps / _SOUND_STRIDE)
         return known[:, :, times.long()]
