@@ -79,47 +79,42 @@ class _Rebuild(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, axes: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
-        sides = axes.mT @ vectors
-        values = torch.linalg.vector_norm(sides, dim=-1)
+        values, direction = torch.empty_like(gaps), torch.empty_like(vectors[:, 0])
+        # The w_j are as large as the vectors: of some rows at a time, which the caches hold.
+        size = rows_at_once(None, len(vectors), vectors[:1].numel(), vectors)
+        for z, q, sigma, u in zip(*(tensor.split(size) for tensor in (vectors, axes, values, direction)), strict=True):
+            sides = q.mT @ z
+            torch.linalg.vector_norm(sides, dim=-1, out=sigma)
+            torch.div(sides[:, -1], sigma[:, -1:].clamp(min=_SMALLEST), out=u)
         ctx.save_for_backward(vectors, values, axes, gaps)
-        return values, sides[:, -1] / values[:, -1:].clamp(min=_SMALLEST)
+        return values, direction
 
     @staticmethod
     @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        vectors = ctx.saved_tensors[0]
+        vectors, values, axes, gaps = ctx.saved_tensors
+        of_values, of_direction = gradients
+        lengths = values.clamp(min=_SMALLEST)
+        # A row without any modality has no direction, and asks for nothing.
+        inverse = torch.where(values[:, -1:] > 0, 1.0 / lengths[:, -1:], 0.0)
+        of_direction = of_direction.unsqueeze(1)  # as a row: products of matrices with columns are ten times slower
+        along = (of_direction @ vectors.mT @ axes).squeeze(1) * inverse
+        floor = torch.finfo(gaps.dtype).eps  # squared: keeps the gradient finite when two eigenvalues are equal
+        turn = along * gaps / (gaps.square() + floor)
+        # All that is asked of Z, but for the direction's own, is a mixture of the w_j, and so of Z's rows.
+        mixture = torch.diag_embed(of_values / lengths)
+        mixture[:, :, -1] += turn
+        mixture[:, -1] += turn
+        mixture[:, -1, -1] -= along[:, -1] * inverse[:, 0].square()
+        mixture = axes @ mixture @ axes.mT
+        own = (axes[..., -1] * inverse).unsqueeze(-1)
         of_vectors = torch.empty_like(vectors)
-        # The w_j, as large as the vectors, are made again, and of some rows at a time.
         size = rows_at_once(None, len(vectors), vectors[:1].numel(), vectors)
-        for rows in zip(*(tensor.split(size) for tensor in (of_vectors, *ctx.saved_tensors, *gradients)), strict=True):
-            _ask(*rows)
+        everything = (of_vectors, own, of_direction, mixture, vectors)
+        for out, *rows in zip(*(tensor.split(size) for tensor in everything), strict=True):
+            torch.mul(*rows[:2], out=out)
+            out.baddbmm_(*rows[2:])
         return of_vectors, None, None
-
-
-def _ask(
-    of_vectors: Tensor,
-    vectors: Tensor,
-    values: Tensor,
-    axes: Tensor,
-    gaps: Tensor,
-    of_values: Tensor,
-    of_direction: Tensor,
-) -> None:
-    """Write what values and direction ask of the vectors."""
-    sides = axes.mT @ vectors
-    lengths = values.clamp(min=_SMALLEST)
-    # A row without any modality has no direction, and asks for nothing.
-    inverse = torch.where(values[:, -1:] > 0, 1.0 / lengths[:, -1:], 0.0)
-    along = (sides @ of_direction.unsqueeze(-1)).squeeze(-1) * inverse
-    floor = torch.finfo(gaps.dtype).eps  # squared: keeps the gradient finite when two eigenvalues are equal
-    turn = along * gaps / (gaps.square() + floor)
-    # All that is asked of Z, but for the direction's own, is a mixture of the w_j.
-    mixture = torch.diag_embed(of_values / lengths)
-    mixture[:, :, -1] += turn
-    mixture[:, -1] += turn
-    mixture[:, -1, -1] -= along[:, -1] * inverse[:, 0].square()
-    own = (axes[..., -1] * inverse).unsqueeze(-1) * of_direction.unsqueeze(1)
-    torch.baddbmm(own, axes @ mixture, sides, out=of_vectors)
 
 
 def root(square: Tensor) -> Tensor:
