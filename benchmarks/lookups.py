@@ -2,7 +2,7 @@
 
 Held-out voices, sounds and drawings, and the drawings that were trained on, by the style or the source that they come
 from: does the point that each lies nearest to (of those that it is looked up among, and of its examples) show or mean its
-concept, or another that the same recording stands for? Beside it the same without examples, and without the pictures of
+concept, or another that the recording stands for? Beside it the same without examples, and without the pictures of
 the drawing's own style, on which its line art may lie. And of the captions that were taught: is what prior and completion
 make of them nearest to a picture of their concept?
 """
@@ -79,9 +79,6 @@ def asked(manifest: Manifest, known: set[str], most: int) -> list[Asked]:
         known: Concepts that can be found.
         most: Rows at most, the first by name.
     """
-    heard: dict[str, set[str]] = {}
-    for row in manifest.select(modality="audio"):
-        heard.setdefault(str(row.audio), set()).add(row.concept)
     found = []
     for title, modality, split, kind in ASKED:
         groups: dict[str | None, list[Row]] = {}
@@ -90,7 +87,7 @@ def asked(manifest: Manifest, known: set[str], most: int) -> list[Asked]:
                 groups.setdefault(row.style if modality == "sketch" else None, []).append(row)
         for style, members in groups.items():
             chosen = members[:: max(len(members) // most, 1)][:most]
-            right = [heard[str(row.audio)] if modality == "audio" else {row.concept} for row in chosen]
+            right = [{row.concept, *row.also} for row in chosen]
             found.append(Asked(title if style is None else f"{title}: {style}", modality, chosen, right, style))
     return found
 

@@ -62,6 +62,8 @@ def test_reads_defaults_and_lists(tmp_path):
         ({"id": "b", "image": "../a.png"}, "give a path inside the folder"),
         ({"id": "b", "image": "x\\a.png"}, "give a path inside the folder"),
         ({"id": "b", "text": "x", "split": " "}, "field 'split' is ' '"),
+        ({"id": "b", "text": "x", "also": []}, "field 'also' is an empty list; give at least one concept"),
+        ({"id": "b", "text": "x", "also": ["b"]}, "field 'also' names 'b', the row's own concept"),
         ({"id": "a", "text": "x"}, "id 'a' is already used in line 1"),
     ],
 )
@@ -105,6 +107,7 @@ def test_write_and_read_back(tmp_path):
     rows = [
         Row(id="ä", concept="apple", text=("ein Apfel", "an apple"), image="a.png", style="noto", split="test_style"),
         Row(id="b", concept="apple", files={"imu": "a.npy"}, kind="speech", licence="MIT", category="food"),
+        Row(id="c", concept="apple", text=("a fruit",), also=("pear", "plum")),
     ]
     written = write_manifest(tmp_path, rows, {"imu": {"type": "vector"}})
     read = read_manifest(tmp_path)

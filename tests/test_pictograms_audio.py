@@ -151,6 +151,16 @@ def test_a_sound_may_lie_in_a_container(tmp_path: Path):
     assert np.array_equal(sound.samples(Archives(tmp_path)), read_mono(io.BytesIO(file.getvalue())))
 
 
+def test_a_sound_is_a_row_of_its_closest_concept(archives: Archives, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    listing = tmp_path / "list.json"
+    listing.write_text(json.dumps({"tuxpaint-stamps-default": {"owl.ogg": ["nobody", "owl", "bird", "rook"]}}))
+    listed = sounds.list_sounds(listing)
+    monkeypatch.setattr(sounds, "list_sounds", lambda: listed)
+    known = by_id(concept("bird"), concept("owl"), concept("rook", split="test_concept"))
+    (row,) = sounds.rows(known, archives, tmp_path)
+    assert (row.concept, row.text, row.also) == ("owl", ("owl",), ("bird",))
+
+
 def test_a_silent_sound_in_the_list_is_an_error(archives: Archives, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     listing = tmp_path / "list.json"
     listing.write_text(json.dumps({"tuxpaint-stamps-default": {"owl.ogg": ["owl"], "owl_desc_ro.ogg": ["owl"]}}))

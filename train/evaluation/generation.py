@@ -74,15 +74,6 @@ class Prompts:
             for given in zip(*self.given.values(), strict=True)
         ]
 
-    @property
-    def possible(self) -> float:
-        """The best top-1 that can be expected: of who understands all that is given, and answers with any of its meanings.
-
-        A recording of k concepts is asked with for each of them, and the same answer is right once in k times.
-        """
-        meanings = self.alternatives
-        return sum(1 / len(concepts) for concepts in meanings) / len(meanings)
-
     def values(self) -> dict[str, list[str | Path]]:
         """{modality: what the pipeline is given}."""
         return {items[0].modality: [item.value for item in items] for items in self.given.values()}
@@ -177,9 +168,8 @@ def score(made: Made, features: Features, gallery: Gallery) -> dict[str, dict[st
         {variant: {measure: value}} for "prior", "no prior", "own embedding" and "real image" (the images whose own
         embedding was decoded: what a perfect decoder would give). Measures: ``top1``, ``top5`` (a real image of the
         concept is the nearest, or among the five nearest; for real images without the image itself), ``any1``, ``any5``
-        (the same for any concept that the prompt may mean, see :attr:`Prompts.alternatives`), ``possible`` (the best
-        ``top1`` that can be expected of prompts with several meanings, see :attr:`Prompts.possible`), ``frechet`` and
-        ``kernel`` distance to all real images of the concepts, ``paired_frechet`` distance to exactly the real images
+        (the same for any concept that the prompt may mean, see :attr:`Prompts.alternatives`), ``frechet`` and ``kernel``
+        distance to all real images of the concepts, ``paired_frechet`` distance to exactly the real images
         that were decoded, ``ratio`` and ``paired_ratio`` of the two to those of the images decoded from their own
         embedding, ``copies`` (see :func:`copy_share`; None where no style is held out) and
         ``nearest`` (median cosine to the nearest trained image); for the last two variants ``held_out``, the share of
@@ -203,7 +193,6 @@ def score(made: Made, features: Features, gallery: Gallery) -> dict[str, dict[st
             for name, right in (("top", prompts.concepts), ("any", prompts.alternatives))
             for k in (1, 5)
         }
-        values["possible"] = prompts.possible
         values["frechet"] = None if variant == REAL else frechet_distance(made_features, reference)
         values["paired_frechet"] = None if variant == REAL else frechet_distance(made_features, real)
         values["kernel"] = None if variant == REAL else kernel_distance(made_features, reference)

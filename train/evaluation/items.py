@@ -156,17 +156,17 @@ def _table(items: Iterable[Item]) -> Table:
 
 
 def _with_others(items: Sequence[Item]) -> list[Item]:
-    """Tell items what else their caption or file stands for."""
+    """Tell items what else their caption or file stands for: what its row says, and where other rows have it."""
     concepts: dict[tuple[str, str | Path], dict[str, None]] = {}
     for item in items:
-        concepts.setdefault((item.modality, item.value), {})[item.concept] = None
+        concepts.setdefault((item.modality, item.value), {}).update(dict.fromkeys((item.concept, *item.also)))
     others = ([c for c in concepts[item.modality, item.value] if c != item.concept] for item in items)
     return [replace(item, also=tuple(also)) for item, also in zip(items, others, strict=True)]
 
 
 def _items(manifest: Manifest, language: str) -> Iterable[Item]:
     for row in _text_rows(manifest.rows):
-        yield Item(row.concept, "text", "text", f"{row.id}/text", row.text[0], row.split, row.text[0])
+        yield Item(row.concept, "text", "text", f"{row.id}/text", row.text[0], row.split, row.text[0], row.also)
     for row in manifest.rows:
         for modality in row.media:
             yield _media_item(manifest, row, modality, _kind(row, modality, language))
@@ -198,4 +198,5 @@ def _kind(row: Row, modality: str, language: str) -> str:
 
 def _media_item(manifest: Manifest, row: Row, modality: str, kind: str) -> Item:
     caption = row.text[0] if row.text else row.concept
-    return Item(row.concept, kind, modality, f"{row.id}/{modality}", manifest.path(row, modality), row.split, caption)
+    key, path = f"{row.id}/{modality}", manifest.path(row, modality)
+    return Item(row.concept, kind, modality, key, path, row.split, caption, row.also)

@@ -55,7 +55,6 @@ def summarise(retrieval: Sequence[Record], generation: Sequence[Record]) -> dict
         entry = _find(generation, pool="seen", condition=condition, variant="prior")
         found[f"seen {condition} top-1"] = mean_of(entry, "top1")
     entry = _find(generation, pool="seen", condition="sound", variant="prior")
-    found["seen sound top-1, at best, of who hears all"] = mean_of(entry, "possible")
     found["seen sound any-1"] = mean_of(entry, "any1")
     for query, target in (("text", "image"), ("image", "text")):
         entry = _find(retrieval, pool="held-out", query=query, target=target)

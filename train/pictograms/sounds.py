@@ -80,8 +80,9 @@ class Sound:
 
 
 def rows(concepts: Mapping[str, Concept], archives: Archives, output: Path) -> Iterator[Row]:
-    """Write all listed sounds below ``output/audio/sounds`` and yield a row for each sound and concept.
+    """Write all listed sounds below ``output/audio/sounds`` and yield a row for each: of its closest concept.
 
+    A neigh stands for a horse and for a horse's face, and who plays one means the horse: the others are in ``also``.
     Without fluidsynth a warning says so, and the instruments of the sound fonts are left out.
     """
     sounds = list_sounds()
@@ -97,21 +98,22 @@ def rows(concepts: Mapping[str, Concept], archives: Archives, output: Path) -> I
         path = f"audio/sounds/{sound.id}.flac"
         if not write_recording(Path(output) / path, sound.samples(archives), seconds=LONGEST_SECONDS):
             raise InputError(f"sound {sound.package}/{sound.name}: silent; take it out of {JOIN_LIST.name}")
-        for concept in members:
-            yield Row(
-                id=f"sound-{sound.id}--{concept.id}",
-                concept=concept.id,
-                text=(concept.label,),
-                audio=path,
-                split=split_of(sound, concept, held_out),
-                kind="sound",
-                source=sound.package,
-                licence=PACKAGES[sound.package][1],
-            )
+        concept, *others = members
+        yield Row(
+            id=f"sound-{sound.id}",
+            concept=concept.id,
+            text=(concept.label,),
+            audio=path,
+            split=split_of(sound, concept, held_out),
+            kind="sound",
+            source=sound.package,
+            licence=PACKAGES[sound.package][1],
+            also=tuple(other.id for other in others),
+        )
 
 
 def split_of(sound: Sound, concept: Concept, held_out: Set[str]) -> str:
-    """Return the split of a row: one of ``test_sound`` or ``test_elsewhere`` where a trained concept's sound is held out."""
+    """Return the split of a sound: ``test_sound`` or ``test_elsewhere`` where it is held out of a trained concept."""
     if concept.split == "train" and sound.package == ELSEWHERE:
         return "test_elsewhere"
     return "test_sound" if sound.id in held_out else concept.split

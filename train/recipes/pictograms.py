@@ -103,7 +103,7 @@ PICTOGRAMS = Recipe(
         later=("audio",),
         later_loop=replace(_ENCODER_LOOP, steps=4000, batch_size=256),
         hide_tokens=0.3,
-        later_shares={"audio": {"sound": 0.4}},
+        later_shares={"audio": {"sound": 0.5}},
         versions={"sound": 5},
     ),
     smooth=SmoothConfig(modalities=("text",)),

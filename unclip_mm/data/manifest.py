@@ -36,6 +36,8 @@ class Row:
         text: The captions, the best first; empty where the row has no text.
         image, sketch, audio: Paths relative to the folder, with forward slashes, or None.
         split: ``train``, ``validation``, or the name of a test set.
+        also: Other concepts that the row may stand for, as a neigh stands for a horse's face; told apart by nobody, they
+            are no error of who names them, and nothing is trained on them.
         files: Paths of the modalities that ``modalities.json`` declares, by name.
         style: Of a picture, what it is made in, or None; a prior learns to be asked for it.
         speaker, language, kind, source, licence, category: Information only, or None.
@@ -60,6 +62,7 @@ class Row:
     source: str | None = None
     licence: str | None = None
     category: str | None = None
+    also: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -81,6 +84,8 @@ class Row:
         fields |= self.media
         fields["split"] = self.split
         fields |= {name: getattr(self, name) for name in INFORMATION if getattr(self, name) is not None}
+        if self.also:
+            fields["also"] = list(self.also)
         return json.dumps(fields, ensure_ascii=False)
 
 
@@ -211,14 +216,14 @@ def parse_row(line: str, declared: Declared | None = None) -> Row:
     if not isinstance(fields, dict):
         raise InputError(f"a JSON {type(fields).__name__}, not an object; give one object a line")
     for name in fields:
-        if name not in ("id", "concept", "text", "split", *MEDIA, *INFORMATION, *declared):
+        if name not in ("id", "concept", "text", "split", "also", *MEDIA, *INFORMATION, *declared):
             raise InputError(f"field {name!r} is unknown; declare it in {MODALITIES} if it is a modality")
     if "id" not in fields:
         raise InputError("field 'id' is missing; give every row a unique text")
     for name in ("id", "concept", "split", *INFORMATION):
         if name in fields:
             _check_string(name, fields[name])
-    text = _parse_text(fields["text"]) if "text" in fields else ()
+    text = _parse_texts("text", fields["text"], "caption") if "text" in fields else ()
     media = {name: _parse_path(name, fields[name]) for name in (*MEDIA, *declared) if name in fields}
     for name in declared:
         if name in media and not media[name].endswith(DECLARED_ENDINGS):
@@ -227,8 +232,12 @@ def parse_row(line: str, declared: Declared | None = None) -> Row:
         raise InputError(f"row {fields['id']!r} has no modality; give text, image, sketch, audio or a declared one")
     known: dict[str, Any] = {name: media[name] for name in MEDIA if name in media}
     known |= {name: fields[name] for name in ("concept", "split", *INFORMATION) if name in fields}
+    known |= {"also": _parse_texts("also", fields["also"], "concept")} if "also" in fields else {}
     files = {name: media[name] for name in declared if name in media}
-    return Row(**({"concept": fields["id"]} | known), id=fields["id"], text=text, files=files)
+    row = Row(**({"concept": fields["id"]} | known), id=fields["id"], text=text, files=files)
+    if row.concept in row.also:
+        raise InputError(f"field 'also' names {row.concept!r}, the row's own concept; give others alone")
+    return row
 
 
 def _check_string(name: str, value: object) -> str:
@@ -237,11 +246,11 @@ def _check_string(name: str, value: object) -> str:
     return value
 
 
-def _parse_text(value: object) -> tuple[str, ...]:
-    captions = value if isinstance(value, list) else [value]
-    if not captions:
-        raise InputError("field 'text' is an empty list; give at least one caption, or leave the field out")
-    return tuple(_check_string("text", caption) for caption in captions)
+def _parse_texts(name: str, value: object, what: str) -> tuple[str, ...]:
+    texts = value if isinstance(value, list) else [value]
+    if not texts:
+        raise InputError(f"field {name!r} is an empty list; give at least one {what}, or leave the field out")
+    return tuple(_check_string(name, text) for text in texts)
 
 
 def _parse_path(name: str, value: object) -> str:
@@ -284,7 +293,7 @@ def _check_declared(declared: object, name: str) -> None:
     if not isinstance(declared, dict):
         raise InputError(f"{name}: not an object; give {{modality: {{'type': 'vector' or 'sequence'}}}}")
     for modality, options in declared.items():
-        if modality in ("id", "concept", "text", "split", "files", *MEDIA, *INFORMATION):
+        if modality in ("id", "concept", "text", "split", "also", "files", *MEDIA, *INFORMATION):
             raise InputError(f"{name}: {modality!r} is a name that every manifest has already; choose another")
         if not isinstance(options, dict) or options.get("type") not in DECLARED_TYPES:
             raise InputError(
