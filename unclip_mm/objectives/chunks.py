@@ -6,10 +6,14 @@ from torch import Tensor
 
 from unclip_mm.errors import InputError
 
-__all__ = ["check_chunk_size", "rows_at_once", "take"]
+__all__ = ["NOT_COUNTED", "check_chunk_size", "rows_at_once", "take"]
 
 _CACHED = 2**20
 """Numbers of a strip of a B x B matrix that a CPU's caches hold: what is done to it one by one is fast there."""
+
+
+NOT_COUNTED = -1e30
+"""Logit of what does not count. Finite, so that a strip in which nothing counts has gradients."""
 
 
 def rows_at_once(chunk_size: int | None, rows: int, columns: int, like: Tensor) -> int:

@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from unclip_mm.checks import check_flag, check_number
 from unclip_mm.errors import InputError
 from unclip_mm.gradients import first_order
-from unclip_mm.objectives.chunks import check_chunk_size, rows_at_once, take
+from unclip_mm.objectives.chunks import NOT_COUNTED, check_chunk_size, rows_at_once, take
 from unclip_mm.objectives.common import Objective
 
-__all__ = ["NOT_COUNTED", "Contrast", "Pairs", "Products", "Strip", "search"]
+__all__ = ["Contrast", "Pairs", "Products", "Strip", "search"]
 
 _MAX_SCALE = 100.0
-NOT_COUNTED = -1e30
-"""Logit of what does not count. Finite, so that a strip in which nothing counts has gradients."""
 
 
 class Contrast(Objective):

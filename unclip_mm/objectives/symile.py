@@ -13,9 +13,9 @@ from torch import Tensor
 from unclip_mm.checks import check_flag
 from unclip_mm.errors import InputError
 from unclip_mm.gradients import first_order
-from unclip_mm.objectives.chunks import rows_at_once, take
+from unclip_mm.objectives.chunks import NOT_COUNTED, rows_at_once, take
 from unclip_mm.objectives.common import Batch
-from unclip_mm.objectives.contrast import NOT_COUNTED, Contrast, Strip
+from unclip_mm.objectives.contrast import Contrast, Strip
 
 __all__ = ["Symile"]
 
