@@ -65,9 +65,9 @@ class CSAligner(InfoNCE):
             take(column, torch.nonzero(there).flatten())
             for column, there in zip(batch.columns, batch.present.unbind(dim=1), strict=True)
         ]
-        divergences = [
-            cauchy_schwarz_divergence(sets[m], sets[n], self.bandwidth, self.chunk_size) for m, n in self.pairs(batch)
-        ]
+        pairs, setting = self.pairs(batch), (self.bandwidth, self.chunk_size)
+        own = {m: _log_mean_kernel(sets[m], None, *setting) for m in dict.fromkeys(m for pair in pairs for m in pair)}
+        divergences = [own[m] + own[n] - 2.0 * _log_mean_kernel(sets[m], sets[n], *setting) for m, n in pairs]
         contrast = super().terms(batch)
         return {"divergence_loss": self.lambda_cs * torch.stack(divergences).mean(), **contrast}
 
@@ -88,10 +88,13 @@ def cauchy_schwarz_divergence(x: Tensor, y: Tensor, bandwidth: float, chunk_size
         (0.0, True)
     """
 
-    def log_mean_kernel(a: Tensor, b: Tensor) -> Tensor:
-        return _LogMeanKernel.apply(a, None if b is a else b, bandwidth, rows_at_once(chunk_size, len(a), len(b), a))
+    own = [_log_mean_kernel(points, None, bandwidth, chunk_size) for points in (x, y)]
+    return own[0] + own[1] - 2.0 * _log_mean_kernel(x, y, bandwidth, chunk_size)
 
-    return log_mean_kernel(x, x) + log_mean_kernel(y, y) - 2.0 * log_mean_kernel(x, y)
+
+def _log_mean_kernel(x: Tensor, y: Tensor | None, bandwidth: float, chunk_size: int | None) -> Tensor:
+    size = rows_at_once(chunk_size, len(x), len(x if y is None else y), x)
+    return _LogMeanKernel.apply(x, y, bandwidth, size)
 
 
 class _LogMeanKernel(torch.autograd.Function):
