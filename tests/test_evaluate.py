@@ -11,7 +11,7 @@ from judge_cases import published, published_weights, square
 from PIL import Image
 from torch import Tensor
 
-from train.evaluate import Options, evaluate, main, parse_seeds
+from train.evaluate import Options, check_conditions, evaluate, main, parse_seeds
 from train.evaluation.generation import (
     DIRECT,
     OWN,
@@ -304,6 +304,8 @@ def test_the_report_is_complete_and_readable(world: Manifest, tmp_path: Path) ->
     gallery = real_features(lambda files: features([Image.open(file) for file in files]), images(world))
     pools = build_pools(world)
     retrieval = over_seeds(evaluate_retrieval(encode, pools, 9, [0, 1], progress=False), RETRIEVAL_KEYS)
+    some = evaluate_generation(make, features, gallery, pools, 9, [0], only=["text+speech"], progress=False)
+    assert {record["condition"] for record in some} == {"text+speech"}
     made = evaluate_generation(make, features, gallery, pools, 9, [0, 1], progress=False)
     generation = over_seeds(made, GENERATION_KEYS)
     summary = summarise(retrieval, generation)
@@ -364,6 +366,13 @@ def test_a_whole_evaluation(pipeline_folder: Path, tmp_path: Path, capsys: pytes
     space = report["space"]["seen"]["after"]
     assert space["anchor"] == "image" and space["rows"] == 3 and 0 <= space["chi"] <= 1
     assert {"seen-space.png", "seen-spectrum.png", "training.png"} <= {p.name for p in (tmp_path / "space").iterdir()}
+
+
+def test_conditions_that_there_are_not_are_named(world: Manifest) -> None:
+    pools = build_pools(world)
+    check_conditions(["sketch", "text+speech"], pools)
+    with pytest.raises(InputError, match=r"conditions: 'smell' is not among what there is to ask with: text, sketch, "):
+        check_conditions(["text", "smell"], pools)
 
 
 def test_a_log_without_diagnostics_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from train.evaluation.failures import draw_failures, find_failures
-from train.evaluation.generation import Made, evaluate_generation
+from train.evaluation.generation import Made, conditions, evaluate_generation
 from train.evaluation.items import LANGUAGE, Item, Pool, build_pools, images
 from train.evaluation.judging import open_judge
 from train.evaluation.report import (
@@ -81,6 +81,8 @@ class Options:
     """Guidance of the prior; the pipeline's default if not given."""
     generation: bool = True
     """Also generate and judge images; retrieval alone takes a few minutes and needs no judge."""
+    conditions: tuple[str, ...] = ()
+    """What images are asked for with, such as ``sound`` or ``text+speech``; by default all that there is."""
     resolution: int = RESOLUTION
     """Pixels a side at which the judge looks; figures of different resolutions cannot be compared."""
     language: str = LANGUAGE
@@ -105,6 +107,7 @@ def evaluate(options: Options) -> dict[str, Any]:
     manifest = read_manifest(options.data)
     pipe = load_pipeline(options.checkpoint, options.device)
     pools = build_pools(manifest, options.language, pipe.modalities)
+    check_conditions(options.conditions, pools)
 
     def encode(modality: str, values: Sequence[str | Path]) -> Tensor:
         return pipe.encode(inputs={modality: list(values)})[modality]
@@ -128,6 +131,14 @@ def evaluate(options: Options) -> dict[str, Any]:
     print(summary_table(report["summary"]))
     write_report(report, options.output)
     return report
+
+
+def check_conditions(wanted: Sequence[str], pools: Sequence[Pool]) -> None:
+    """Raise an InputError that names what images cannot be asked for with."""
+    known = list(dict.fromkeys("+".join(kinds) for pool in pools for kinds in conditions(pool)))
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"conditions: {name!r} is not among what there is to ask with: {', '.join(known)}")
 
 
 def diagnose(pipe: Any, pools: Sequence[Pool], concepts: int, folder: Path) -> dict[str, Any]:
@@ -175,7 +186,15 @@ def judge_images(
             draw_failures(failures, options.sheets / f"{name}-failures.png")
 
     records = evaluate_generation(
-        make, judge.features_of_images, gallery, pools, options.concepts, seeds, keep=keep, prior=pipe.prior is not None
+        make,
+        judge.features_of_images,
+        gallery,
+        pools,
+        options.concepts,
+        seeds,
+        only=options.conditions,
+        keep=keep,
+        prior=pipe.prior is not None,
     )
     return {
         "judge": {"network": PACKAGE, "resolution": options.resolution, "picture_size": size, "gallery": len(real)},

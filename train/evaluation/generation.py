@@ -6,7 +6,7 @@ the same concepts, and beside those real images themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -244,6 +244,7 @@ def evaluate_generation(
     count: int,
     seeds: Sequence[int],
     *,
+    only: Collection[str] = (),
     keep: Callable[[Pool, Made], None] | None = None,
     prior: bool = True,
     progress: bool = True,
@@ -257,6 +258,7 @@ def evaluate_generation(
         pools: What to ask.
         count: Concepts a condition at most.
         seeds: Each chooses concepts, items and noise anew.
+        only: Conditions such as ``text+speech``; all where there are none.
         keep: Called with the images of every condition of the first seed, to draw sheets of them.
         prior: Whether there is a prior to make images with.
         progress: Show progress bars.
@@ -268,6 +270,8 @@ def evaluate_generation(
     for pool in pools:
         own: dict[str, Image.Image] = {}
         for condition in conditions(pool):
+            if only and "+".join(condition) not in only:
+                continue
             for seed in seeds:
                 prompts = choose_prompts(pool, condition, count, seed)
                 if prompts is None:
