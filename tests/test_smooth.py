@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,43 @@ def test_a_regression_of_an_encoder_in_eight_bits_is_kept_as_it_is(tmp_path: Pat
     encoder.save_pretrained(tmp_path / "rounded")
     again = MultimodalEncoder.from_pretrained(tmp_path / "rounded").eval()
     torch.testing.assert_close(again.embed("text", features), encoder.embed("text", features))
+
+
+def test_what_frames_a_caption_is_left_aside(tmp_path: Path) -> None:
+    """A framed caption lies nearer to the caption than without; saved and loaded it lies where it did."""
+    stage, encoder = run_of(tmp_path, frozen=True)
+    frames = ("draw me {}", "a picture of {}")
+    processor = build_processor(TINY, [frame.format(text) for frame in ("{}", *frames) for text in CAPTIONS])
+    processor.save_pretrained(stage.exported("processor"))
+    items = [Item(text, {"text": text, "concept": text, "split": "train"}) for text in CAPTIONS]
+    compute(encoder, processor, "text", items).save(tmp_path / "cache", "text")
+
+    def asked(said_by: MultimodalEncoder, frame: str) -> torch.Tensor:
+        texts = processor({"text": [frame.format(text) for text in CAPTIONS]})
+        with torch.no_grad():
+            return said_by.embed("text", said_by.features("text", texts["text"]))
+
+    away = []
+    for chosen in (stage.config, replace(stage.config, frames=frames, frame_directions=2)):
+        blind = MultimodalEncoder.from_pretrained(stage.exported("encoder")).eval()
+        smooth_head(stage, chosen, blind, "text")
+        away.append(1 - float((asked(blind, frames[0]) * asked(blind, "{}")).sum(dim=-1).mean()))
+    assert away[1] < 0.5 * away[0]
+    assert blind.config.towers["text"]["bump_aside"] == 2
+    aside = blind.tower("text").kernel.aside
+    torch.testing.assert_close(aside @ aside.mT, torch.eye(2), atol=1e-5, rtol=0)
+    blind.save_pretrained(tmp_path / "blind")
+    again = MultimodalEncoder.from_pretrained(tmp_path / "blind").eval()
+    torch.testing.assert_close(asked(again, frames[1]), asked(blind, frames[1]))
+
+
+def test_frames_that_frame_nothing_are_named(tmp_path: Path) -> None:
+    stage, encoder = run_of(tmp_path, frozen=True)
+    build_processor(TINY, CAPTIONS).save_pretrained(stage.exported("processor"))
+    with pytest.raises(InputError, match=r"frames: 'draw me' does not say where the thing is; put one \{\} in it"):
+        smooth_head(stage, replace(stage.config, frames=("draw me",)), encoder, "text")
+    with pytest.raises(InputError, match="frame-directions: 0 is not from 1 to"):
+        smooth_head(stage, replace(stage.config, frames=("a {}",), frame_directions=0), encoder, "text")
 
 
 def test_what_cannot_be_a_regression_is_refused(tmp_path: Path) -> None:

@@ -120,6 +120,10 @@ class SmoothConfig:
     """How narrow the bumps of the regression are: it follows what is said of each caption, the more so the narrower."""
     ridge: float = 0.1
     """How far the regression may stay from what is said of a caption, for a smoother way between them."""
+    frames: tuple[str, ...] = ()
+    """What people ask with, ``{}`` being the thing: the direction in which that moves features is left aside."""
+    frame_directions: int = 1
+    """How many directions, if there are frames."""
 
 
 @dataclass(frozen=True)

@@ -86,14 +86,22 @@ class MultimodalEncoder(ModelMixin, ConfigMixin):
                 towers[name] = {**towers[name], "quantized": True}
         self.register_to_config(towers=towers)
 
-    def smooth(self, modality: str, features: Features, vectors: Tensor, width: float, ridge: float) -> None:
+    def smooth(
+        self,
+        modality: str,
+        features: Features,
+        vectors: Tensor,
+        width: float,
+        ridge: float,
+        aside: Tensor | None = None,
+    ) -> None:
         """Let the head of a text tower be the regression of what it said (:mod:`unclip_mm.towers.kernel`).
 
         Args:
             modality: The tower's.
             features: Of N captions, as they are cached.
             vectors: What it said of them, unit vectors (N, D).
-            width, ridge: Of the regression.
+            width, ridge, aside: Of the regression.
 
         Raises:
             InputError: The tower takes no text, or trains its backbone; or a number is not allowed.
@@ -101,9 +109,9 @@ class MultimodalEncoder(ModelMixin, ConfigMixin):
         tower = self.tower(modality)
         if not isinstance(tower, TextTower):
             raise InputError(f"smooth: the tower of {modality!r} is none of texts")
-        bumps = tower.smooth(features, vectors, width, ridge)
+        options = tower.smooth(features, vectors, width, ridge, aside)
         towers = dict(self.config.towers)
-        self.register_to_config(towers={**towers, modality: {**towers[modality], "bumps": bumps, "bump_width": width}})
+        self.register_to_config(towers={**towers, modality: {**towers[modality], **options}})
 
     def features(self, modality: str, inputs: Features) -> Features:
         """Return the part of a tower's work that no training changes, for the cache."""

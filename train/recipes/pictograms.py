@@ -49,6 +49,23 @@ _ENCODER_LOOP = LoopConfig(
     validate_every=250,
 )
 
+_FRAMES = (
+    "a drawing of a {}",
+    "draw me a {}",
+    "draw a {}",
+    "a picture of a {}",
+    "an image of a {}",
+    "a photo of a {}",
+    "an icon of a {}",
+    "a {} icon",
+    "a {} emoji",
+    "show me a {}",
+    "please draw a {}",
+    "a sketch of a {}",
+    "make a picture of a {}",
+    "I want a {}",
+)
+
 _PRIOR_LOOP = LoopConfig(
     steps=20000,
     batch_size=1024,
@@ -106,7 +123,7 @@ PICTOGRAMS = Recipe(
         later_shares={"audio": {"sound": 0.5}},
         versions={"sound": 5},
     ),
-    smooth=SmoothConfig(modalities=("text",)),
+    smooth=SmoothConfig(modalities=("text",), frames=_FRAMES),
     decoder=DecoderConfig(
         loop=LoopConfig(
             steps=30000,

@@ -13,17 +13,19 @@ from unclip_mm.towers.quantized import QuantizedRows
 class KernelHead(nn.Module):
     """Kernel ridge regression from features (B, F) to vectors (B, D): a sum of bumps on N features that were seen.
 
-        f(x) = m + sum_i k(x, x_i) a_i,    k(x, y) = exp(width (cos(x - c, y - c) - 1)),
-        a = (K + ridge I)^-1 (y - m),      m = mean of y,    c = mean of x
+        f(x) = m + sum_i k(Px, Px_i) a_i,    k(x, y) = exp(width (cos(x - c, y - c) - 1)),
+        a = (K + ridge I)^-1 (y - m),        m = mean of y,    c = mean of Px,    P = I - V^T V
 
     "The elements of statistical learning" (Hastie et al., 2009), section 5.8. A network fits what it is trained on and
-    goes where it likes between; of all functions that fit as well, this one takes the shortest way.
+    goes where it likes between; of all functions that fit as well, this one takes the shortest way. The directions V
+    (r, F), orthonormal, are those in which features differ and nothing is meant; there may be none.
 
     Args:
         features: F.
         bumps: N.
         dim: D.
         width: How narrow the bumps are, greater than 0.
+        aside: r.
 
     Raises:
         InputError: ``width`` is not greater than 0.
@@ -33,17 +35,22 @@ class KernelHead(nn.Module):
         >>> sure, between = known(torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]))
         >>> bool(sure[0] > 0.9), bool((between[0] - between[1]).abs() < 1e-3), bool(between[0] > between[2])
         (True, True, True)
+        >>> blind = KernelHead.fit(torch.eye(3), torch.eye(3), width=2.0, ridge=0.01, aside=torch.eye(3)[2:])
+        >>> torch.equal(*blind(torch.tensor([[0.3, 0.2, 0.0], [0.3, 0.2, 9.0]])))
+        True
     """
 
     center: Tensor
     seen: Tensor | QuantizedRows
     mean: Tensor
     weights: Tensor
+    aside: Tensor
 
-    def __init__(self, features: int, bumps: int, dim: int, width: float = 2.0):
+    def __init__(self, features: int, bumps: int, dim: int, width: float = 2.0, aside: int = 0):
         super().__init__()
         _check_positive("width", width)
         self.width = width
+        self.register_buffer("aside", torch.zeros(aside, features), persistent=aside > 0)
         for name, shape in (
             ("center", (features,)),
             ("seen", (bumps, features)),
@@ -53,7 +60,9 @@ class KernelHead(nn.Module):
             self.register_buffer(name, torch.zeros(shape))
 
     @classmethod
-    def fit(cls, features: Tensor, vectors: Tensor, width: float, ridge: float) -> KernelHead:
+    def fit(
+        cls, features: Tensor, vectors: Tensor, width: float, ridge: float, aside: Tensor | None = None
+    ) -> KernelHead:
         """Return the regression from ``features`` (N, F) to ``vectors`` (N, D).
 
         Args:
@@ -61,14 +70,18 @@ class KernelHead(nn.Module):
             vectors: y_i.
             width: How narrow the bumps are, greater than 0.
             ridge: How far f may stay from y, greater than 0.
+            aside: V, orthonormal (r, F); None: no direction is left aside.
 
         Raises:
             InputError: ``width`` or ``ridge`` is not greater than 0.
         """
         _check_positive("ridge", ridge)
-        head = cls(features.shape[1], len(features), vectors.shape[1], width)
-        head.center, head.mean = features.float().mean(dim=0), vectors.float().mean(dim=0)
-        head.seen = seen = F.normalize(features.float() - head.center, dim=-1)
+        head = cls(features.shape[1], len(features), vectors.shape[1], width, 0 if aside is None else len(aside))
+        if aside is not None:
+            head.aside = aside.float()
+        meant = head._meant(features.float())
+        head.center, head.mean = meant.mean(dim=0), vectors.float().mean(dim=0)
+        head.seen = seen = F.normalize(meant - head.center, dim=-1)
         kernel = head._bumps(seen).double()
         kernel.diagonal().add_(ridge)
         head.weights = torch.linalg.solve(kernel, (vectors - head.mean).double()).float()
@@ -82,13 +95,16 @@ class KernelHead(nn.Module):
             del self.seen
             self.seen = rounded
 
+    def _meant(self, x: Tensor) -> Tensor:
+        return x - x @ self.aside.mT @ self.aside
+
     def _bumps(self, directions: Tensor) -> Tensor:
         seen = self.seen if isinstance(self.seen, Tensor) else self.seen.matrix()
         return torch.exp(self.width * (directions @ seen.to(directions).mT - 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, F) to (B, D)."""
-        directions = F.normalize(x.to(self.center) - self.center, dim=-1)
+        directions = F.normalize(self._meant(x.to(self.center)) - self.center, dim=-1)
         return self.mean + self._bumps(directions) @ self.weights
 
 

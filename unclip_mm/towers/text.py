@@ -21,7 +21,7 @@ class TextTower(Tower):
         frozen: Leave the backbone as it came.
         width, depth, dropout: Of the head.
         bumps: Captions whose regression is the head, in the place of the MLP (see :meth:`smooth`); 0 is the MLP.
-        bump_width: Of that regression.
+        bump_width, bump_aside: Of that regression, its width and how many directions it leaves aside.
     """
 
     def __init__(
@@ -34,19 +34,25 @@ class TextTower(Tower):
         dropout: float = 0.1,
         bumps: int = 0,
         bump_width: float = 2.0,
+        bump_aside: int = 0,
     ):
         super().__init__(build_backbone(backbone), frozen)
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None  # the mean of the tokens is used, and a pooler would be dead weight
         features = self.backbone.config.hidden_size
         if bumps:
-            self.kernel = KernelHead(features, bumps, dim, bump_width)
+            self.kernel = KernelHead(features, bumps, dim, bump_width, bump_aside)
         else:
             self.mlp = MLPHead(features, width, depth, dim, dropout)
         self.bumps = bumps
 
-    def smooth(self, features: Features, vectors: Tensor, width: float, ridge: float) -> int:
-        """Put the regression from ``pooled`` (N, F) to unit vectors (N, D) in the place of the head, and return N.
+    def smooth(
+        self, features: Features, vectors: Tensor, width: float, ridge: float, aside: Tensor | None = None
+    ) -> dict[str, float]:
+        """Put the regression from ``pooled`` (N, F) to unit vectors (N, D) in the place of the head.
+
+        Returns:
+            The options with which such a tower is built.
 
         Raises:
             InputError: The backbone is trained, so that its features will not stay; or a number is not allowed.
@@ -55,13 +61,13 @@ class TextTower(Tower):
             raise InputError(
                 "smooth: the text tower has no frozen backbone, so the features of its captions do not stay"
             )
-        self.kernel = KernelHead.fit(features["pooled"], vectors, width, ridge)
+        self.kernel = KernelHead.fit(features["pooled"], vectors, width, ridge, aside)
         if self.quantized:
             self.kernel.quantize()
         self.bumps = len(vectors)
         if hasattr(self, "mlp"):
             del self.mlp
-        return self.bumps
+        return {"bumps": self.bumps, "bump_width": width, "bump_aside": len(self.kernel.aside)}
 
     def quantize(self) -> None:
         """Round the matrices of the backbone, and the captions of the regression, to 8 bits."""
