@@ -4,7 +4,8 @@ Held-out voices, sounds and drawings, and the drawings that were trained on, by 
 from: does the point that each lies nearest to (of those that it is looked up among, and of its examples) show or mean its
 concept, or another that the recording stands for? Beside it the same without examples, and without the pictures of
 the drawing's own style, on which its line art may lie. And of the captions that were taught: is what prior and completion
-make of them nearest to a picture of their concept?
+make of them nearest to a picture of their concept? At last everyday words as people ask for them, in words that are no
+part of the thing and that no recipe names: is the nearest caption still one of theirs?
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from train.command import one_line_errors
 from train.evaluate import load_pipeline
 from train.evaluation.report import table
+from train.pictograms.concepts import everyday_words
 from unclip_mm.checkpoints import VOCABULARY, fetch_checkpoint
 from unclip_mm.data.manifest import Manifest, Row, read_manifest
 from unclip_mm.errors import InputError
@@ -36,6 +38,25 @@ ASKED = (
     ("drawings, trained on", "sketch", "train", None),
 )
 """What is asked, modality, split and kind."""
+
+
+FRAMES = (
+    "{}",
+    "a {}",
+    "my {}",
+    "picture of {}",
+    "a simple drawing of a {}",
+    "an illustration of a {}",
+    "can you draw a {}",
+    "paint a {} for me",
+    "create an image of a {}",
+    "generate a {}",
+    "a {} clipart",
+    "{} pictogram",
+    "a cartoon {}",
+    "a cute {}",
+)
+"""How people ask for a thing."""
 
 
 def embed(pipe: Any, manifest: Manifest, modality: str, rows: Sequence[Row]) -> Tensor:
@@ -146,6 +167,26 @@ def answered(
     return shares
 
 
+def framed(
+    pipe: Any, words: Sequence[str], right: Sequence[set[str]], points: Tensor, concepts: Sequence[str]
+) -> list[list[str]]:
+    """Return a row for each of `FRAMES`: how often what is asked so lies nearest to a caption of the thing, in percent.
+
+    Args:
+        pipe: Embeds it.
+        words: The things.
+        right: What each means.
+        points: Captions, unit vectors (N, D), where images lie.
+        concepts: Of the captions.
+    """
+    rows = []
+    for frame in FRAMES:
+        vectors = pipe.normalizer.moved(pipe.encode(text=[frame.format(word) for word in words]))["text"]
+        nearest = (vectors @ points.mT).argmax(dim=1).tolist()
+        rows.append([frame, str(len(words)), share([concepts[place] for place in nearest], right)])
+    return rows
+
+
 def main(data: Path, checkpoint: str = "pictograms", most: int = 1000) -> None:
     """Print the table.
 
@@ -176,6 +217,15 @@ def main(data: Path, checkpoint: str = "pictograms", most: int = 1000) -> None:
             vectors = embed(pipe, manifest, given.modality, given.rows)
             rows.append(look_up(pipe, given, vectors, *points[pipe.config.recall[given.modality][0]], styles))
     print(table(["found, in percent", "N", "nearest point", "with examples", "without its own style"], rows))
+    everyday = [word for word in captions if word in everyday_words()]
+    if everyday:
+        print(
+            "\n"
+            + table(
+                ["asked as", "N", "nearest caption"],
+                framed(pipe, everyday, [{named[word]} for word in everyday], *points["text"]),
+            )
+        )
 
 
 if __name__ == "__main__":

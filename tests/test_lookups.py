@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.lookups import Asked, answered, asked, look_up, main
+from benchmarks.lookups import FRAMES, Asked, answered, asked, framed, look_up, main
 from unclip_mm import UnCLIPMultimodalPipeline
 from unclip_mm.data.manifest import Manifest
 from unclip_mm.data.synthetic import make_synthetic_world
@@ -49,6 +49,14 @@ def test_what_is_nearest_is_found_with_examples_and_without_its_own_style(
     cells = look_up(pipe, given, vectors, points, ["moon", "sun", "star"], ["ink", None, None])
     # Nearest: moon (right), star (wrong). With examples: moon, sun. Without the moon, which is in ink: sun, star.
     assert cells == ["drawings", "2", "50", "100", "0"]
+
+
+def test_framed_words_are_right_where_their_own_caption_is_nearest(pipeline_folder: Path) -> None:
+    pipe = UnCLIPMultimodalPipeline.from_pretrained(pipeline_folder)
+    words = ["circle", "star"]
+    points = pipe.normalizer.moved(pipe.encode(text=[frame.format(words[0]) for frame in FRAMES]))["text"]
+    rows = framed(pipe, words, [{"circle"}, {"star"}], points, ["circle"] * len(FRAMES))
+    assert [row[0] for row in rows] == list(FRAMES) and {tuple(row[1:]) for row in rows} == {("2", "50")}
 
 
 def test_captions_are_answered_with_what_their_embedding_is_nearest_to(pipeline_folder: Path) -> None:
