@@ -16,9 +16,10 @@ from PIL import Image, ImageDraw
 from train.pictograms.__main__ import main
 from train.pictograms.archives import Archives
 from train.pictograms.concepts import concept_split, join_concepts
-from train.pictograms.images import held_out_style, jobs
+from train.pictograms.images import held_out_style, jobs, rows
 from train.pictograms.picture import Picture
 from train.pictograms.render import render
+from train.pictograms.stamp_labels import FAINT
 from unclip_mm.data.manifest import read_manifest
 from unclip_mm.errors import InputError
 
@@ -293,6 +294,15 @@ def test_splits_hold_out_concepts_then_styles_then_sketches():
     assert len({row.style for row in styles}) == 3
     assert 50 <= sum(job.row.split == "test_sketch" for job in sketches) <= 115
     assert {job.row.split for job in sketches if job.row.style == "emojione"} == {"train", "test_concept"}
+
+
+def test_a_faint_picture_gives_no_row_and_its_concept_stays(tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(picture("PNG"))
+    keys = [min(FAINT), "stamps:animals/owl"]
+    concepts = join_concepts([Picture(key, "ghost", (), "stamp", "", "", "", tmp_path / "a.png") for key in keys])
+    assert [row.id for row in rows(concepts, tmp_path, "image", workers=1)] == ["stamp-animals-owl"]
+    assert concepts["ghost"].sources == tuple(sorted(keys)), "what is said of it still finds the concept"
+    assert "1 left out, too faint on white, looked at one by one" in capsys.readouterr().out
 
 
 def test_small_drawings_are_drawn_again_larger(tmp_path):

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from train.pictograms.concepts import Concept, stable_fraction
 from train.pictograms.picture import Picture
 from train.pictograms.render import drawing_kind, has_pixels, render
+from train.pictograms.stamp_labels import FAINT
 from unclip_mm.data.manifest import Row
 
 SIZES = {"noto": 64, "twemoji": 64}
@@ -29,6 +30,7 @@ REASONS = {
     "blank": "nothing to see",
     "kind": "a silhouette or of the other modality",
     "small": "fewer pixels than asked for",
+    "faint": "too faint on white, looked at one by one",
 }
 """Why a picture file gives no row."""
 
@@ -115,6 +117,8 @@ def _without_twins(todo: list[Job], results: list[str]) -> tuple[list[Row], dict
 def _render(job: Job, output: Path, size: int | None) -> str:
     """Render one picture to its file and return a hash of its pixels; or why there is no file."""
     picture, target = job.picture, output / job.file
+    if picture.key in FAINT:
+        return "faint"
     try:
         if size is not None and not has_pixels(picture.path, size):
             return "small"

@@ -10,6 +10,20 @@ DROPPED = re.compile(
 )
 """Letters and digits, mirrored twins, and what shows no thing of its own."""
 
+FAINT = frozenset(
+    f"stamps:{name}"
+    for name in (
+        "animals/fish/shrimp",
+        "plants/flowers/flower2",
+        "plants/flowers/flower5",
+        "seasonal/halloween/ghost",
+        "seasonal/halloween/skull",
+        "seasonal/newyears/fireworks",
+        "seasonal/newyears/fireworks2",
+    )
+)
+"""Pictures, by their keys, of which little can be told on white; what is said of them is kept."""
+
 LABELS = {
     "animals/birds/albino_peahen": "white peahen",
     "animals/birds/cartoon/penguin_with_spider": "penguin and spider",
