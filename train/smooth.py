@@ -74,12 +74,15 @@ def directions_of_frames(
             raise InputError(f"frames: {frame!r} does not say where the thing is; put one {{}} in it")
     framed = captions[:: max(1, len(captions) // FRAMED)]
 
+    device = next(encoder.parameters()).device
+
     def pooled(texts: Sequence[str]) -> Tensor:
         inputs = [processor({modality: texts[i : i + BATCH]})[modality] for i in range(0, len(texts), BATCH)]
-        return torch.cat([encoder.features(modality, part)["pooled"].float() for part in inputs])
+        moved = [{name: values.to(device) for name, values in part.items()} for part in inputs]
+        return torch.cat([encoder.features(modality, part)["pooled"].float().cpu() for part in moved])
 
     plain = pooled(framed)
-    moves = torch.cat([pooled([frame.format(text) for text in framed]) - plain for frame in config.frames])
+    moves = torch.cat([pooled([frame.replace("{}", text) for text in framed]) - plain for frame in config.frames])
     if not 0 < config.frame_directions <= min(moves.shape):
         raise InputError(f"frame-directions: {config.frame_directions} is not from 1 to {min(moves.shape)}")
     return torch.linalg.svd(moves, full_matrices=False).Vh[: config.frame_directions]

@@ -36,8 +36,8 @@ class Row:
         text: The captions, the best first; empty where the row has no text.
         image, sketch, audio: Paths relative to the folder, with forward slashes, or None.
         split: ``train``, ``validation``, or the name of a test set.
-        also: Other concepts that the row may stand for, as a neigh stands for a horse's face; told apart by nobody, they
-            are no error of who names them, and nothing is trained on them.
+        also: Other concepts that the row may stand for, as a neigh may for a horse's face. Nothing is trained on them, and
+            an evaluation that takes any meaning counts them as right.
         files: Paths of the modalities that ``modalities.json`` declares, by name.
         style: Of a picture, what it is made in, or None; a prior learns to be asked for it.
         speaker, language, kind, source, licence, category: Information only, or None.
