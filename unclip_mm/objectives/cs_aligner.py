@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,9 +66,7 @@ class CSAligner(InfoNCE):
             take(column, torch.nonzero(there).flatten())
             for column, there in zip(batch.columns, batch.present.unbind(dim=1), strict=True)
         ]
-        pairs, setting = self.pairs(batch), (self.bandwidth, self.chunk_size)
-        own = {m: _log_mean_kernel(sets[m], None, *setting) for m in dict.fromkeys(m for pair in pairs for m in pair)}
-        divergences = [own[m] + own[n] - 2.0 * _log_mean_kernel(sets[m], sets[n], *setting) for m, n in pairs]
+        divergences = _divergences(sets, self.pairs(batch), self.bandwidth, self.chunk_size)
         contrast = super().terms(batch)
         return {"divergence_loss": self.lambda_cs * torch.stack(divergences).mean(), **contrast}
 
@@ -87,14 +86,20 @@ def cauchy_schwarz_divergence(x: Tensor, y: Tensor, bandwidth: float, chunk_size
         >>> float(cauchy_schwarz_divergence(x, x, 0.5)), bool(cauchy_schwarz_divergence(x, -x, 0.5) > 0)
         (0.0, True)
     """
-
-    own = [_log_mean_kernel(points, None, bandwidth, chunk_size) for points in (x, y)]
-    return own[0] + own[1] - 2.0 * _log_mean_kernel(x, y, bandwidth, chunk_size)
+    return _divergences((x, y), [(0, 1)], bandwidth, chunk_size)[0]
 
 
-def _log_mean_kernel(x: Tensor, y: Tensor | None, bandwidth: float, chunk_size: int | None) -> Tensor:
-    size = rows_at_once(chunk_size, len(x), len(x if y is None else y), x)
-    return _LogMeanKernel.apply(x, y, bandwidth, size)
+def _divergences(
+    sets: Sequence[Tensor], pairs: Sequence[tuple[int, int]], bandwidth: float, chunk_size: int | None
+) -> list[Tensor]:
+    """Compare pairs of sets; what a set has with itself is computed once, however many pairs it is in."""
+
+    def log_mean_kernel(x: Tensor, y: Tensor | None) -> Tensor:
+        size = rows_at_once(chunk_size, len(x), len(x if y is None else y), x)
+        return _LogMeanKernel.apply(x, y, bandwidth, size)
+
+    own = {m: log_mean_kernel(sets[m], None) for m in dict.fromkeys(m for pair in pairs for m in pair)}
+    return [own[m] + own[n] - 2.0 * log_mean_kernel(sets[m], sets[n]) for m, n in pairs]
 
 
 class _LogMeanKernel(torch.autograd.Function):
