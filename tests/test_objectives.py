@@ -189,6 +189,22 @@ def test_chunks_change_neither_the_terms_nor_the_gradients(make):
             close(gradients, chunked_gradients)
 
 
+@pytest.mark.parametrize("size", [None, 32])
+@pytest.mark.parametrize("make", CHUNKED.values(), ids=CHUNKED.keys())
+def test_gradients_in_float32_are_those_of_float64_also_a_second_time(make, size):
+    found = {}
+    for dtype in (torch.float64, torch.float32):
+        raw = vectors(100, 3, 48).to(dtype).requires_grad_()
+        objective = make(size).to(dtype)
+        terms = objective(Embeddings(F.normalize(raw, dim=-1), mask(100, 3), NAMES[:3]), torch.arange(100) // 2)
+        leaves = [raw, *objective.parameters()]
+        found[dtype] = torch.autograd.grad(total(terms), leaves, retain_graph=True)
+        again = torch.autograd.grad(total(terms), leaves)  # what one pass used up is made again
+        torch.testing.assert_close(again, found[dtype], rtol=1e-5, atol=1e-7)
+    for single, double in zip(found[torch.float32], found[torch.float64], strict=True):
+        torch.testing.assert_close(single.double(), double, rtol=1e-3, atol=1e-5 * float(double.abs().max()) + 1e-7)
+
+
 class Allocations(TorchDispatchMode):
     """Notes how many numbers each tensor has that an operation makes, and not only writes to or looks at."""
 
@@ -223,9 +239,10 @@ def test_chunks_never_hold_a_square_of_the_batch(make, monkeypatch):
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("name", ["infonce", "gram", "triangle", "symile", "cs-aligner"])
-def test_chunks_are_compared_in_the_same_memory(name, grouped):
+def test_chunks_are_compared_in_the_same_memory(name, grouped, monkeypatch):
     # what is freed is not always given back or used again, so that strips made anew take the memory of a square
     rows, size = 1024, 16
+    monkeypatch.setattr(chunks, "_CACHED", size * rows // 16)  # of a product, which gives back at once what it takes
     made = allocations(CHUNKED[name](size), rows, groups=torch.arange(rows) // 2 if grouped else None)
     assert 0 < sum(numbers for numbers in made if numbers >= size * rows) < rows * rows
 

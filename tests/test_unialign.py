@@ -9,7 +9,7 @@ from objective_cases import NAMES, embeddings, mask, total, vectors
 
 from unclip_mm.embeddings import Embeddings
 from unclip_mm.errors import InputError
-from unclip_mm.objectives import UniAlign
+from unclip_mm.objectives import UniAlign, kernels
 from unclip_mm.objectives.kernels import log_kernel
 from unclip_mm.objectives.unialign import uniformity
 
@@ -162,3 +162,22 @@ def test_masks_given_by_chance_do_not_move_the_anchor_out_of_its_place():
     a = UniAlign("sketch")(Embeddings(batch, present, NAMES[:4]))
     b = UniAlign("sketch")(Embeddings(batch.flip(1), present.flip(1), NAMES[:4][::-1]))
     torch.testing.assert_close(a["alignment_loss"], b["alignment_loss"])
+
+
+@pytest.mark.parametrize("chunk_size", [None, 5])
+@pytest.mark.parametrize("name", ["clip", "gaussian"])
+def test_sums_of_exponentials_and_of_their_logarithms_agree_up_to_the_widest_range(name, chunk_size, monkeypatch):
+    slope = kernels._LARGEST_SLOPE
+    tau = 1.0 / slope if name == "clip" else slope**-0.5
+    x = F.normalize(torch.randn(17, 6, generator=torch.Generator().manual_seed(2)), dim=-1)
+    x[3], x[8] = x[4], -x[9]  # the ends of the range
+    for points in (x, torch.cat([x[:1], -x[:1]]), x[:1].expand(17, -1)):
+        found = []
+        for largest in (slope, 0.0):
+            monkeypatch.setattr(kernels, "_LARGEST_SLOPE", largest * (1.0 + 1e-6))
+            leaf = points.clone().requires_grad_()
+            value = uniformity(leaf, torch.ones(len(leaf), dtype=torch.bool), None, name, tau, chunk_size)
+            value.backward()
+            found.append((value.detach(), leaf.grad))
+        torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
+        assert bool(found[0][1].isfinite().all())

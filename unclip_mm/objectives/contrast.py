@@ -15,6 +15,7 @@ from unclip_mm.errors import InputError
 from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import NOT_COUNTED, check_chunk_size, rows_at_once, take
 from unclip_mm.objectives.common import Objective
+from unclip_mm.objectives.products import add_product, compact, multiply
 
 __all__ = ["Contrast", "Pairs", "Products", "Strip", "search"]
 
@@ -65,7 +66,7 @@ class Strip:
 
     def products(self, part: Tensor, candidates: Tensor) -> Tensor:
         """Give the inner products (n, K) of a part of the rows (n, D) with the candidates (K, D)."""
-        return torch.mm(part, candidates.mT, out=self.scores[: len(part)])
+        return multiply(part, candidates.mT, out=self.scores[: len(part)])
 
     def leave_out(self, scores: Tensor, groups: Tensor, candidates: Tensor, value: float = NOT_COUNTED) -> None:
         """Let candidates of the same group (K,) as a row (n,) not count."""
@@ -79,13 +80,12 @@ class Pairs:
         scale: Factor of the logits, 1 / tau.
         tensors: What describes rows and candidates, the vectors (N, D) of the rows first.
         size: Most rows of a strip.
-        gradients: Whether they are wanted, and need a place.
     """
 
-    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int, gradients: bool) -> None:
-        self.scale, self.tensors, self.size = scale, tensors, size
+    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
+        self.scale, self.tensors, self.size = scale, list(tensors), size
         self.of_scale = torch.zeros_like(scale)
-        self.of_tensors = [torch.zeros_like(tensor) for tensor in tensors] if gradients else []
+        self.of_tensors: list[Tensor] = []
 
     @property
     def candidates(self) -> int:
@@ -96,9 +96,9 @@ class Pairs:
         """Write the logits (n, K) of some rows; what `pull` needs of them stays here until the next strip."""
         raise TypeError(f"{type(self).__name__} has no logits")
 
-    def kept(self) -> list[Tensor]:
-        """Give what stays of a strip, the same tensors each time."""
-        return []
+    def ask(self) -> None:
+        """Make place for the gradients, before the first strip is pulled."""
+        self.of_tensors = [torch.zeros_like(tensor) for tensor in self.tensors]
 
     def pull(self, rows: slice, asked: Tensor) -> None:
         """Take in the gradient (n, K) of the logits of the last strip: add to what the scale is asked for, and to what
@@ -114,17 +114,20 @@ class Pairs:
 class Products(Pairs):
     """Scaled inner products of x (N, D) with y (K, D)."""
 
+    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
+        super().__init__(scale, [compact(tensor) for tensor in tensors], size)
+
     def logits(self, rows: slice, out: Tensor) -> None:
         """Write them."""
         x, y = self.tensors
-        torch.mm(self.scale * x[rows], y.mT, out=out)
+        multiply(self.scale * x[rows], y.mT, out=out)
 
     def pull(self, rows: slice, asked: Tensor) -> None:
         """Hand on their gradient, without the scale."""
         x, y = self.tensors
         of_x, of_y = self.of_tensors
-        torch.mm(asked, y, out=of_x[rows])
-        of_y.addmm_(asked.mT, x[rows])
+        multiply(asked, y, out=of_x[rows])
+        add_product(of_y, asked.mT, x[rows])
         self.of_scale += torch.linalg.vecdot(of_x[rows], x[rows]).sum()
 
 
@@ -196,7 +199,7 @@ class _Search(torch.autograd.Function):
         scale: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        pairs, x = kind(scale, tensors, size, False), tensors[0]
+        pairs, x = kind(scale, tensors, size), tensors[0]
         columns = pairs.candidates
         partners, strip = _Partners(own, look, groups), Strip(x, size, columns, groups is not None)
         work = torch.empty_like(strip.scores)
@@ -221,13 +224,13 @@ class _Search(torch.autograd.Function):
             partners.put(scores, rows, torch.full_like(positive[rows], NOT_COUNTED))
             best[rows] = scores.amax(dim=1)
             torch.maximum(column_best, scores.amax(dim=0), out=column_best)
-        kept: list[Tensor] = []
-        if size == len(x):  # a matrix that is a single strip is small enough to be kept
-            partners.put(scores, slice(None), positive)
-            kept = [scores, *pairs.kept()]
         column_total = column_sum.log_().add_(column_top)
-        ctx.save_for_backward(own, look, total, column_total, scale, *tensors, *kept)
-        ctx.kind, ctx.groups, ctx.size, ctx.smooth, ctx.tensors = kind, groups, size, smooth, len(tensors)
+        ctx.save_for_backward(own, look, total, column_total, scale, *tensors)
+        ctx.kind, ctx.groups, ctx.size, ctx.smooth = kind, groups, size, smooth
+        ctx.made = None
+        if size == len(x) and any(ctx.needs_input_grad):  # a matrix that is a single strip is small enough to be kept
+            partners.put(scores, slice(None), positive)
+            ctx.made = pairs, strip, work
         if spread is None:
             ctx.mark_non_differentiable(best, column_best)
             return positive, total, best, column_total, column_best
@@ -239,22 +242,23 @@ class _Search(torch.autograd.Function):
     @staticmethod
     @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        own, look, total, column_total, scale, *rest = ctx.saved_tensors
-        tensors, kept = rest[: ctx.tensors], rest[ctx.tensors :]
+        own, look, total, column_total, scale, *tensors = ctx.saved_tensors
         of_positive, of_total = gradients[:2]
         of_column_total = gradients[len(gradients) // 2 + 1]
-        pairs, x = ctx.kind(scale, tensors, ctx.size, True), tensors[0]
-        partners = _Partners(own, look, ctx.groups)
-        strip = Strip(x, ctx.size, pairs.candidates, ctx.groups is not None)
-        work = torch.empty_like(strip.scores)
-        if kept:
-            strip.scores.copy_(kept[0])
-            for place, values in zip(pairs.kept(), kept[1:], strict=True):
-                place.copy_(values)
+        partners, x = _Partners(own, look, ctx.groups), tensors[0]
+        # What was kept is used up; a second pass through the same graph makes it again.
+        made, ctx.made = ctx.made, None
+        if made is None:
+            pairs = ctx.kind(scale, tensors, ctx.size)
+            strip = Strip(x, ctx.size, pairs.candidates, ctx.groups is not None)
+            work = torch.empty_like(strip.scores)
+        else:
+            pairs, strip, work = made
+        pairs.ask()
         for start in range(0, len(x), ctx.size):
             rows = slice(start, min(start + ctx.size, len(x)))
             scores, asked = (numbers[: rows.stop - start] for numbers in (strip.scores, work))
-            if not kept:
+            if made is None:
                 pairs.logits(rows, scores)
                 partners.leave_out(scores, rows, strip, NOT_COUNTED)
             torch.sub(scores, total[rows, None], out=asked).exp_().mul_(of_total[rows, None])

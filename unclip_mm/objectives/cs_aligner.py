@@ -14,6 +14,7 @@ from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import rows_at_once, take
 from unclip_mm.objectives.common import Batch
 from unclip_mm.objectives.infonce import InfoNCE
+from unclip_mm.objectives.products import add_product, compact, multiply
 
 __all__ = ["CSAligner", "cauchy_schwarz_divergence"]
 
@@ -110,9 +111,9 @@ class _LogMeanKernel(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor | None, bandwidth: float, size: int) -> Tensor:
-        others = x if y is None else y
+        rows, others = compact(x), compact(x if y is None else y)
         strip, means = x.new_empty(min(size, len(x)), len(others)), []
-        for part in x.split(size):
+        for part in rows.split(size):
             logs = _log_kernel(part, others, bandwidth, strip)
             top = logs.amax(dim=1, keepdim=True)
             means.append(logs.sub_(top).exp_().mean(dim=1).log_().add_(top.squeeze(1)))
@@ -127,14 +128,14 @@ class _LogMeanKernel(torch.autograd.Function):
     @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, y, mean, kept = ctx.saved_tensors
-        others = x if y is None else y
+        rows, others = compact(x), compact(x if y is None else y)
         strip = x.new_empty(min(ctx.size, len(x)), len(others)) if kept is None else kept
-        of_x, of_y = torch.empty_like(x), None if y is None else torch.zeros_like(y)
-        for part, asked in zip(x.split(ctx.size), of_x.split(ctx.size), strict=True):
+        of_x, of_y = torch.empty_like(rows), None if y is None else torch.zeros_like(others)
+        for part, asked in zip(rows.split(ctx.size), of_x.split(ctx.size), strict=True):
             weights = _log_kernel(part, others, ctx.bandwidth, strip).sub_(mean).exp_() if kept is None else kept
-            torch.mm(weights, others, out=asked)
+            multiply(weights, others, out=asked)
             if of_y is not None:
-                of_y.addmm_(weights.mT, part)
+                add_product(of_y, weights.mT, part)
         slope = gradients[0] / (len(x) * len(others) * ctx.bandwidth**2)
         if of_y is None:
             return of_x.mul_(2.0 * slope), None, None, None
@@ -143,4 +144,4 @@ class _LogMeanKernel(torch.autograd.Function):
 
 def _log_kernel(part: Tensor, others: Tensor, bandwidth: float, strip: Tensor) -> Tensor:
     """Put the log of the gaussian between unit vectors, (cosine - 1) / bandwidth^2, into the first rows of a strip."""
-    return torch.mm(part, others.mT, out=strip[: len(part)]).sub_(1.0).div_(bandwidth**2)
+    return multiply(part, others.mT, out=strip[: len(part)]).sub_(1.0).div_(bandwidth**2)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from unclip_mm.checks import check_number
 from unclip_mm.errors import InputError
-from unclip_mm.objectives.chunks import take
+from unclip_mm.objectives.chunks import rows_at_once, take
 from unclip_mm.objectives.common import Batch
 from unclip_mm.objectives.contrast import Contrast, Pairs, search
+from unclip_mm.objectives.products import add_product, compact, multiply
 
 __all__ = ["GRAM", "TRIANGLE"]
 
 _SMALLEST = 1e-6
 """What is added to the square of a volume or of an area, whose root has a finite gradient then where it is zero."""
+
+_HELD = 4
+"""Times the vectors of some tuples that are held where their basis is made: rests, basis, and what is asked of them."""
 
 
 class _Tuples(Pairs):
@@ -26,9 +31,10 @@ class _Tuples(Pairs):
     A subclass says how the distance, and what it asks for, come from the products of an anchor with the k vectors.
     """
 
-    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int, gradients: bool) -> None:
-        super().__init__(scale, tensors, size, gradients)
-        x, *vectors, numbers = tensors
+    def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
+        # Of a large batch they would be copies as large as all inputs: there products copy parts, at some cost.
+        super().__init__(scale, [compact(tensor) for tensor in tensors] if size == len(tensors[0]) else tensors, size)
+        x, *vectors, numbers = self.tensors
         shape = (size, numbers.shape[1])
         self.products = [x.new_empty(shape) for _ in vectors]
         self.inner, self.distance = (x.new_empty(shape) for _ in range(2))
@@ -38,14 +44,10 @@ class _Tuples(Pairs):
         """Measure the pairs."""
         x, *vectors, numbers = self.tensors
         for vector, product in zip(vectors, self.products, strict=True):
-            torch.mm(x[rows], vector.mT, out=product[: len(out)])
+            multiply(x[rows], vector.mT, out=product[: len(out)])
         products, inner, distance = self._strip(len(out))
         self.measure(products, numbers, inner, distance)
         torch.mul(distance, -self.scale, out=out)
-
-    def kept(self) -> list[Tensor]:
-        """Give products and distances."""
-        return [*self.products, self.inner, self.distance]
 
     def pull(self, rows: slice, asked: Tensor) -> None:
         """Hand on the gradient of the distances, without the scale."""
@@ -55,10 +57,10 @@ class _Tuples(Pairs):
         self.of_scale -= torch.linalg.vecdot(asked.flatten(), distance.flatten())
         of_numbers[0] += self.slopes(asked.div_(distance), products, numbers, inner, distance)
         for of_vector, product in zip(of_vectors, products, strict=True):
-            of_vector.addmm_(product.mT, x[rows])
+            add_product(of_vector, product.mT, x[rows])
         self.turn_back(products, numbers)
         for vector, product in zip(vectors, products, strict=True):
-            of_x[rows].addmm_(product, vector)
+            add_product(of_x[rows], product, vector)
 
     def _strip(self, count: int) -> tuple[list[Tensor], Tensor, Tensor]:
         return [product[:count] for product in self.products], self.inner[:count], self.distance[:count]
@@ -119,17 +121,13 @@ class _Volumes(_Tuples):
                 product.addcmul_(products[n], _row(weights, n)[m])
 
     def gradients(self) -> list[Tensor]:
-        """Take what is asked of the basis and of d back to Y, some rows at a time: what lies between is k^2 as large."""
+        """Take what is asked of the basis and of d back to Y, some rows at a time, which the caches hold."""
         _, *of_basis, of_numbers = self.of_tensors
-        for start in range(0, self.candidates, self.size):
-            rows = slice(start, start + self.size)
-            with torch.enable_grad():
-                vectors = [vector[rows].detach().requires_grad_() for vector in self.tensors[1:-1]]
-                made = _orthonormal(vectors)
-            asked = [*(of_direction[rows] for of_direction in of_basis), of_numbers[0, rows]]
-            of_vectors = torch.autograd.grad([*made.basis, made.determinant], vectors, asked)
-            for place, values in zip(of_basis, of_vectors, strict=True):
-                place[rows] = values
+        size = rows_at_once(None, self.candidates, _HELD * len(of_basis) * of_basis[0].shape[1], of_numbers)
+        for start in range(0, self.candidates, size):
+            rows = slice(start, start + size)
+            made = _orthonormal([vector[rows] for vector in self.tensors[1:-1]])
+            made.turn_back([of_direction[rows] for of_direction in of_basis], of_numbers[0, rows])
         return super().gradients()
 
 
@@ -140,50 +138,81 @@ def _row(weights: Sequence[Tensor], m: int) -> Sequence[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class _Orthonormal:
-    """An orthonormal basis of each tuple.
+    """An orthonormal basis of each tuple, after Gram and Schmidt.
 
     Attributes:
-        basis: k times (K, D), zero where the tuple has a direction less.
-        shares: of each vector in the directions before its own, (K,) each.
-        lengths: (K,) of what is left of each vector then.
-        determinant: det Gram(Y), (K,).
+        rests: k times (K, D), what is left of each vector outside the directions before its own.
+        basis: k times (K, D), the rests made unit; zero where the tuple has a direction less.
+        shares: of each vector in the directions before its own, (K, 1) each.
+        lengths: (K, 1), what the rests are divided by.
+        factors: (K,) of the determinant: the squared lengths of the rests, 1 where the vector is absent.
     """
 
+    rests: list[Tensor]
     basis: list[Tensor]
     shares: list[list[Tensor]]
     lengths: list[Tensor]
-    determinant: Tensor
+    factors: list[Tensor]
+
+    @property
+    def determinant(self) -> Tensor:
+        """Give det Gram(Y), (K,)."""
+        return reduce(torch.mul, self.factors)
 
     def weights(self) -> list[Tensor]:
         """Give what makes the basis of the vectors, (K,) each: of one vector, of two, and so on."""
         made: list[list[Tensor]] = []
         for shares, length in zip(self.shares, self.lengths, strict=True):
-            row = [torch.zeros_like(length) for _ in shares]
+            row = [torch.zeros_like(length[:, 0]) for _ in shares]
             for share, before in zip(shares, made, strict=True):
                 for weight, part in zip(row, before, strict=False):
-                    weight.addcmul_(share, part, value=-1.0)
-            made.append([*(weight / length for weight in row), 1.0 / length])
+                    weight.addcmul_(share[:, 0], part, value=-1.0)
+            made.append([*(weight / length[:, 0] for weight in row), 1.0 / length[:, 0]])
         return [weight for row in made for weight in row]
+
+    def turn_back(self, of_basis: Sequence[Tensor], of_determinant: Tensor) -> None:
+        """Turn what is asked of the basis, in its place, into what is asked of the vectors; the last of them first.
+
+        Args:
+            of_basis: k times (K, D).
+            of_determinant: (K,).
+        """
+        for m in reversed(range(len(of_basis))):
+            asked, rest, length = of_basis[m], self.rests[m], self.lengths[m]
+            others = self.factors[:m] + self.factors[m + 1 :]
+            of_square = reduce(torch.mul, others, of_determinant).unsqueeze(1)
+            of_square = of_square - 0.5 * _dot(asked, rest) / length**3
+            asked.div_(length).addcmul_(rest, 2.0 * of_square)
+            for n in reversed(range(m)):  # rest = before - share * direction, share = before . direction
+                direction, share = self.basis[n], self.shares[m][n]
+                rest.addcmul_(direction, share)
+                of_share = -_dot(asked, direction)
+                of_basis[n].addcmul_(asked, -share).addcmul_(rest, of_share)
+                asked.addcmul_(direction, of_share)
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    return torch.linalg.vecdot(x, y).unsqueeze(-1)
 
 
 def _orthonormal(vectors: Sequence[Tensor]) -> _Orthonormal:
     """Orthogonalise k times (K, D), unit vectors, and zero where absent."""
     tiny = torch.finfo(vectors[0].dtype).eps
-    made = _Orthonormal([], [], [], torch.ones_like(vectors[0][:, 0]))
-    determinant = made.determinant
-    for vector in vectors:
-        there = vector.any(dim=-1)
-        shares = []
+    made = _Orthonormal([], [], [], [], [])
+    for rest in vectors:
+        whole = _dot(rest, rest)
+        shares: list[Tensor] = []
         for direction in made.basis:
-            shares.append((vector * direction).sum(dim=-1, keepdim=True))
-            vector = vector - shares[-1] * direction
-        square = vector.square().sum(dim=-1, keepdim=True)
+            shares.append(_dot(rest, direction))
+            rest = torch.addcmul(rest, direction, shares[-1], value=-1.0)
+        square = _dot(rest, rest) if shares else whole
         length = (square + tiny).sqrt()
-        determinant = determinant * torch.where(there, square.squeeze(-1), 1.0)
-        made.basis.append(vector / length)
-        made.shares.append([share.squeeze(-1) for share in shares])
-        made.lengths.append(length.squeeze(-1))
-    return replace(made, determinant=determinant)
+        made.rests.append(rest)
+        made.basis.append(rest / length)
+        made.shares.append(shares)
+        made.lengths.append(length)
+        made.factors.append(torch.where(whole > 0, square, 1.0).squeeze(-1))
+    return made
 
 
 class _Areas(_Tuples):
@@ -304,9 +333,10 @@ class GRAM(Contrast):
             The vectors that anchors are multiplied with, k times (K, D); and numbers (R, K): det Gram(Y), and the weights
             that make an orthonormal basis of the vectors.
         """
+        size = rows_at_once(None, len(others[0]), _HELD * len(others) * others[0].shape[1], others[0])
         with torch.no_grad():  # what they ask for goes through the basis
-            made = _orthonormal(others)
-            return *others, torch.stack([made.determinant, *made.weights()])
+            made = [_orthonormal(rows) for rows in zip(*(vectors.split(size) for vectors in others), strict=True)]
+            return *others, torch.cat([torch.stack([some.determinant, *some.weights()]) for some in made], dim=1)
 
 
 class TRIANGLE(GRAM):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import NOT_COUNTED, rows_at_once
+from unclip_mm.objectives.products import add_product, compact, multiply
 
 __all__ = ["KERNELS", "log_kernel", "log_kernel_sums"]
 
@@ -62,43 +65,39 @@ def log_kernel_sums(points: Tensor, groups: Tensor | None, kernel: str, tau: flo
 class _LogKernelSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int) -> Tensor:
-        half = _Half(points, groups, kernel, tau, min(size, len(points)))
-        sums = points.new_full((len(points),), NOT_COUNTED)
+        half = _half(points, groups, kernel, tau, size)
+        sums = half.nothing()
         for start in half.starts:
-            own, later = half.rows(start)
-            logs = half.logs(start)
-            for seen, part, dim in ((sums[own], logs, 1), (sums[later], logs[:, half.size :], 0)):
-                if part.shape[1]:
-                    torch.logaddexp(seen, half.log_sum_exp(part, dim), out=seen)
-        ctx.kernel, ctx.tau, ctx.size = kernel, tau, half.size
-        # A matrix that is a single strip is small enough to be kept.
-        ctx.save_for_backward(points, groups, sums, logs if half.size == len(points) else None)
-        return sums.masked_fill(sums < NOT_COUNTED / 2, float("-inf"))
+            strip = half.strip(start)
+            half.add(strip, start, sums)
+        sums = half.logarithms(sums)
+        ctx.kernel, ctx.tau, ctx.size = kernel, tau, size
+        # A matrix that is a single strip is small enough to be kept, for one backward pass.
+        ctx.made = (half, strip) if half.size == len(points) and ctx.needs_input_grad[0] else None
+        ctx.save_for_backward(points, groups, sums)
+        return sums
 
     @staticmethod
     @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        points, groups, sums, kept = ctx.saved_tensors
-        [of_sums] = gradients
-        sums = sums.masked_fill(sums < NOT_COUNTED / 2, 0.0)
-        half = _Half(points, groups, ctx.kernel, ctx.tau, ctx.size)
-        asked = torch.zeros_like(points)
+        points, groups, sums = ctx.saved_tensors
+        of_sums = gradients[0].masked_fill(sums.isneginf(), 0.0)
+        sums = sums.nan_to_num(neginf=0.0)
+        made, ctx.made = ctx.made, None  # used up; a second pass through the same graph makes it again
+        if made is not None:
+            half, strip = made
+            return multiply(half.weights(strip, 0, sums, of_sums), half.points), None, None, None, None
+        half = _half(points, groups, ctx.kernel, ctx.tau, ctx.size)
+        asked = torch.zeros_like(half.points)
         for start in half.starts:
             own, later = half.rows(start)
-            logs = half.logs(start) if kept is None else kept
-            # what its rows ask of their pairs, and what those ask of its rows
-            weights = torch.sub(logs, sums[own, None], out=half.like(logs)).exp_().mul_(of_sums[own, None])
-            if kept is None:
-                weights += logs.sub_(sums[start:]).exp_().mul_(of_sums[start:])
-            else:
-                weights = weights + weights.mT
-            weights = half.through_kernel(weights, start)
-            asked[own].addmm_(weights, points[start:])
-            asked[later].addmm_(weights[:, half.size :].mT, points[own])
+            weights = half.weights(half.strip(start), start, sums, of_sums)
+            add_product(asked[own], weights, half.points[start:])
+            add_product(asked[later], weights[:, half.size :].mT, half.points[own])
         return asked, None, None, None, None
 
 
-class _Half:
+class _Half(ABC):
     """The upper half of the matrix of a kernel, strip by strip, always in the same memory.
 
     Args:
@@ -107,48 +106,149 @@ class _Half:
     """
 
     def __init__(self, points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int) -> None:
-        self.points, self.groups, self.kernel, self.tau, self.size = points, groups, kernel, tau, size
-        self.numbers, self.work = (points.new_empty(size * len(points)) for _ in range(2))
-        self.starts = range(0, len(points), size)
+        self.points, self.groups, self.kernel, self.tau = compact(points), groups, kernel, tau
+        self.slope, self.size = _slope(kernel, tau), min(size, len(points))
+        self.starts = range(0, len(points), self.size)
+        self.numbers, self.work = (points.new_empty(self.size * len(points)) for _ in range(2))
 
     def rows(self, start: int) -> tuple[slice, slice]:
         """Give the rows of a strip, and those after it."""
         return slice(start, start + self.size), slice(start + self.size, None)
 
-    def like(self, strip: Tensor) -> Tensor:
-        """Give memory for as much as is in a strip."""
-        return self.work[: strip.numel()].view_as(strip)
-
-    def logs(self, start: int) -> Tensor:
-        """Give the logarithms of a strip's rows with themselves and all later ones; `NOT_COUNTED` within a group."""
-        logs = self._cosines(start)
-        if self.kernel == "clip":
-            logs.mul_(1.0 / self.tau)
-        elif self.kernel == "gaussian":
-            logs.sub_(1.0).mul_(1.0 / self.tau**2)
-        else:
-            logs.copy_(log_kernel(logs, self.kernel, self.tau))
-        if self.groups is None:
-            logs.diagonal().fill_(NOT_COUNTED)
-            return logs
-        return logs.masked_fill_(self.groups[self.rows(start)[0], None] == self.groups[start:], NOT_COUNTED)
-
-    def _cosines(self, start: int) -> Tensor:
+    def cosines(self, start: int, factor: float = 1.0) -> Tensor:
+        """Give the cosines of a strip's rows with themselves and all later ones, times a factor."""
         rows, all_later = self.points[self.rows(start)[0]], self.points[start:]
-        shape = len(rows), len(all_later)
-        return torch.mm(rows, all_later.mT, out=self.numbers[: shape[0] * shape[1]].view(shape))
+        rows = rows if factor == 1.0 else rows * factor
+        if self.size == len(self.points):  # a single strip needs no place that is used again
+            return multiply(rows, all_later.mT)
+        return multiply(rows, all_later.mT, out=_part(self.numbers, (len(rows), len(all_later))))
 
-    def log_sum_exp(self, logs: Tensor, dim: int) -> Tensor:
-        """Sum up a strip, or the end of one."""
-        top = logs.amax(dim=dim, keepdim=True)
-        return torch.sub(logs, top, out=self.like(logs)).exp_().sum(dim=dim).log_().add_(top.squeeze(dim))
+    def leave_out(self, strip: Tensor, start: int, value: float) -> Tensor:
+        """Set what does not count to a value."""
+        if self.groups is not None:
+            return strip.masked_fill_(self.groups[self.rows(start)[0], None] == self.groups[start:], value)
+        strip.diagonal().fill_(value)
+        return strip
 
-    def through_kernel(self, weights: Tensor, start: int) -> Tensor:
-        """Multiply weights of a strip by the slope of log kappa there."""
+    @abstractmethod
+    def strip(self, start: int) -> Tensor:
+        """Compute a strip."""
+
+    @abstractmethod
+    def nothing(self) -> Tensor:
+        """Give the sums (N,) of no strip."""
+
+    @abstractmethod
+    def add(self, strip: Tensor, start: int, sums: Tensor) -> None:
+        """Add a strip to the sums, of its rows and of those that they are compared with."""
+
+    @abstractmethod
+    def logarithms(self, sums: Tensor) -> Tensor:
+        """Turn the sums of all strips into what is wanted."""
+
+    @abstractmethod
+    def weights(self, strip: Tensor, start: int, sums: Tensor, of_sums: Tensor) -> Tensor:
+        """Give what is asked of each cosine of a strip, by its row and by that which it is compared with.
+
+        Args:
+            strip, start: as `strip` gave it; it stays as it is.
+            sums: (N,) finite.
+            of_sums: (N,), their gradient.
+        """
+
+
+class _Exponentials(_Half):
+    """Strips of kappa itself, up to a factor: one exponential for sums and gradients, where float32 holds all of them."""
+
+    def strip(self, start: int) -> Tensor:
+        """Compute it."""
+        return self.leave_out(self.cosines(start, self.slope).exp_(), start, 0.0)
+
+    def nothing(self) -> Tensor:
+        """Give zeros."""
+        return self.points.new_zeros(len(self.points))
+
+    def add(self, strip: Tensor, start: int, sums: Tensor) -> None:
+        """Add both ways."""
+        own, later = self.rows(start)
+        sums[own] += strip.sum(dim=1)
+        if strip.shape[1] > self.size:
+            sums[later] += strip[:, self.size :].sum(dim=0)
+
+    def logarithms(self, sums: Tensor) -> Tensor:
+        """Take the factor out."""
+        return sums.log_().sub_(self.slope if self.kernel == "gaussian" else 0.0)
+
+    def weights(self, strip: Tensor, start: int, sums: Tensor, of_sums: Tensor) -> Tensor:
+        """Weigh kappa by what its row and its column are asked for."""
+        factor = self.slope if self.kernel == "gaussian" else 0.0
+        asked = (-sums - factor).exp_().mul_(of_sums).mul_(self.slope)
+        of_rows, of_columns = asked[start : start + len(strip), None], asked[start:]
+        return torch.add(of_rows, of_columns, out=_part(self.work, strip.shape)).mul_(strip)
+
+
+class _Logarithms(_Half):
+    """Strips of log kappa, for kernels of any width."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.more = torch.empty_like(self.work)
+
+    def strip(self, start: int) -> Tensor:
+        """Compute it; `NOT_COUNTED` within a group."""
+        logs = self.cosines(start)
+        if self.kernel == "geodesic":
+            logs.copy_(log_kernel(logs, self.kernel, self.tau))
+        else:
+            logs.sub_(0.0 if self.kernel == "clip" else 1.0).mul_(self.slope)
+        return self.leave_out(logs, start, NOT_COUNTED)
+
+    def nothing(self) -> Tensor:
+        """Give logarithms of nothing."""
+        return self.points.new_full((len(self.points),), NOT_COUNTED)
+
+    def add(self, strip: Tensor, start: int, sums: Tensor) -> None:
+        """Add both ways, each row relative to its largest."""
+        own, later = self.rows(start)
+        for seen, part, dim in ((sums[own], strip, 1), (sums[later], strip[:, self.size :], 0)):
+            if part.shape[1]:
+                top = part.amax(dim=dim, keepdim=True)
+                total = torch.sub(part, top, out=_part(self.work, part.shape)).exp_().sum(dim=dim)
+                torch.logaddexp(seen, total.log_().add_(top.squeeze(dim)), out=seen)
+
+    def logarithms(self, sums: Tensor) -> Tensor:
+        """Say where there were none."""
+        return sums.masked_fill(sums < NOT_COUNTED / 2, float("-inf"))
+
+    def weights(self, strip: Tensor, start: int, sums: Tensor, of_sums: Tensor) -> Tensor:
+        """Take exponentials relative to the sums of both ways, and the slope of log kappa."""
+        own = slice(start, start + len(strip))
+        weights = torch.sub(strip, sums[own, None], out=_part(self.work, strip.shape)).exp_().mul_(of_sums[own, None])
+        weights += torch.sub(strip, sums[start:], out=_part(self.more, strip.shape)).exp_().mul_(of_sums[start:])
         if self.kernel != "geodesic":
-            return weights.mul_(1.0 / self.tau if self.kernel == "clip" else 1.0 / self.tau**2)
-        cosine = self._cosines(start)
+            return weights.mul_(self.slope)
+        cosine = multiply(self.points[own], self.points[start:].mT)
         with torch.enable_grad():
-            cosine = cosine.detach().requires_grad_()
+            cosine.requires_grad_()
             [slopes] = torch.autograd.grad(log_kernel(cosine, self.kernel, self.tau), cosine, weights)
         return slopes
+
+
+_LARGEST_SLOPE = 30.0
+"""Up to which exp(slope * cosine), and sums and products of two, are far from the ends of float32 (e^-87 and e^88)."""
+
+
+def _half(points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int) -> _Half:
+    """Choose how its strips are made."""
+    kind = _Exponentials if _slope(kernel, tau) <= _LARGEST_SLOPE else _Logarithms
+    return kind(points, groups, kernel, tau, size)
+
+
+def _slope(kernel: str, tau: float) -> float:
+    """Give by how much log kappa grows with the cosine, of the kernels where it does so evenly."""
+    return {"clip": 1.0 / tau, "gaussian": 1.0 / tau**2}.get(kernel, math.inf)
+
+
+def _part(memory: Tensor, shape: Sequence[int]) -> Tensor:
+    """Give the beginning of some memory in a shape."""
+    return memory[: math.prod(shape)].view(shape)

@@ -105,7 +105,7 @@ class PMRL(Objective):
             rows = spectrum(vectors, present, self.direction == "exact", order)
         with torch.no_grad():
             count = present.sum(dim=1)[tuples]
-            total = vectors.sum(dim=1).square().sum(dim=-1)[tuples]
+            total = rows.cosines.sum(dim=(1, 2))[tuples]
             cosine = ((total - count) / (count * (count - 1))).mean()
             share = (rows.values[tuples, -1].square() / count).mean()
         return {
@@ -124,7 +124,9 @@ class PMRL(Objective):
         left, values, _ = torch.linalg.svd(vectors.mT, full_matrices=True)
         lacking = present.shape[1] - values.shape[1]  # of fewer dimensions there are no further values, not even zeros
         absent = (torch.arange(present.shape[1], device=present.device) < lacking).expand_as(present)
-        return Spectrum(F.pad(values.flip(-1), (lacking, 0)), absent, left[..., 0])
+        return Spectrum(
+            F.pad(values.flip(-1), (lacking, 0)), absent, left[..., 0], vectors.detach() @ vectors.detach().mT
+        )
 
     def _alignment(self, rows: Spectrum, tuples: Tensor) -> Tensor:
         logits = (rows.values / self.tau1).masked_fill(rows.absent, float("-inf"))[tuples]

@@ -32,11 +32,13 @@ class Spectrum:
         absent: (B, M) bool, True at the first M - k values of a row with k present modalities.
         direction: (B, D) leading left singular vectors, signed to point with the mean modality. Where the mean is
             orthogonal to it, as it always is for two modalities of negative cosine, the first present modality decides.
+        cosines: (B, M, M), of all pairs of a row's modalities, zero where one is absent; without gradient.
     """
 
     values: Tensor
     absent: Tensor
     direction: Tensor
+    cosines: Tensor
 
     def volume(self) -> Tensor:
         """Give sqrt(det G) of the present modalities (B,), kept differentiable at zero volume."""
@@ -56,7 +58,8 @@ def spectrum(vectors: Tensor, present: Tensor, exact: bool = True, order: Sequen
     missing = ~present
     with torch.no_grad():
         # Absent modalities get the eigenvalue -1, below all others: they sort first and never mix with the present ones.
-        gram = vectors @ vectors.mT - torch.diag_embed(missing.to(vectors.dtype))
+        cosines = vectors @ vectors.mT
+        gram = cosines - torch.diag_embed(missing.to(vectors.dtype))
         eigenvalues, axes = torch.linalg.eigh(gram)
         leading = axes[..., -1]
         cosine = (gram @ leading.unsqueeze(-1)).squeeze(-1) / eigenvalues[:, -1:].clamp(min=_SMALLEST).sqrt()
@@ -67,7 +70,7 @@ def spectrum(vectors: Tensor, present: Tensor, exact: bool = True, order: Sequen
         gaps = eigenvalues[:, -1:] - eigenvalues if exact else torch.zeros_like(eigenvalues)
     values, direction = _Rebuild.apply(vectors, axes, gaps)
     absent = torch.arange(vectors.shape[1], device=vectors.device) < missing.sum(dim=1, keepdim=True)
-    return Spectrum(values, absent, direction)
+    return Spectrum(values, absent, direction, cosines)
 
 
 class _Rebuild(torch.autograd.Function):

@@ -16,6 +16,7 @@ from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import NOT_COUNTED, rows_at_once, take
 from unclip_mm.objectives.common import Batch
 from unclip_mm.objectives.contrast import Contrast, Strip
+from unclip_mm.objectives.products import add_product
 
 __all__ = ["Symile"]
 
@@ -157,8 +158,9 @@ def _ask(
         if part.gradient is not None and of_mixed is not None:
             of_own = (diagonal - 1.0).unsqueeze(1)
             diagonal.zero_()  # for that score is not with what is mixed
-            part.gradient.addmm_(scores, mixed).add_(of_own * partner)
-            of_mixed.addmm_(scores.mT, part.values)
+            add_product(part.gradient, scores, mixed)
+            part.gradient.add_(of_own * partner)
+            add_product(of_mixed, scores.mT, part.values)
             _pull(partners, still, of_own * part.values)
     if of_mixed is not None:
         _pull(others, shifts, of_mixed)

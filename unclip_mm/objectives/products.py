@@ -1,0 +1,73 @@
+"""Products of large matrices, by the faster of the libraries that PyTorch has for them on a CPU.
+
+`torch.mm` goes through MKL, which leaves a processor that is not Intel's at half of its speed; oneDNN, which PyTorch has
+for convolutions, does not (two cores of an AMD EPYC with AVX-512: 200 and 450 billion operations a second in float32).
+Through `torch.nn.functional.linear` it is reached with copies only, so it is called by the name that PyTorch's compiler
+uses, where that is there. Both sum up in float32, in another order.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unclip_mm.objectives.chunks import rows_at_once
+
+__all__ = ["add_product", "multiply"]
+
+
+def multiply(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    """Give the product (N, K) of two matrices (N, D) and (D, K), float32 or float64, on any device; no gradient.
+
+    Args:
+        a, b: may be transposed.
+        out: where it is to be; None: in memory of its own.
+
+    Example:
+        >>> multiply(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]))
+        tensor([[11.]])
+    """
+    if not _through_onednn(a):
+        return torch.mm(a, b, out=out)
+    if out is None:
+        return _onednn(a, b)
+    # Whatever takes new memory takes it for a part that the caches hold, and gives it back at once.
+    size = rows_at_once(None, b.shape[1], len(a), a)
+    for part, place in zip(b.split(size, dim=1), out.split(size, dim=1), strict=True):
+        place.copy_(_onednn(a, part))
+    return out
+
+
+def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add the product of two matrices (N, D) and (D, K) to one (N, K); as `multiply`.
+
+    Example:
+        >>> total = torch.ones(1, 1)
+        >>> add_product(total, torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]))
+        >>> total
+        tensor([[12.]])
+    """
+    if not _through_onednn(a):
+        total.addmm_(a, b)
+        return
+    size = rows_at_once(None, len(a), b.shape[1], a)
+    for part, place in zip(a.split(size), total.split(size), strict=True):
+        place.add_(_onednn(part, b))
+
+
+def compact(matrix: Tensor) -> Tensor:
+    """Copy a matrix whose rows do not lie close together where oneDNN is to multiply it: of such it knows nothing fast."""
+    dense = matrix.is_contiguous() or matrix.mT.is_contiguous() or not _through_onednn(matrix)
+    return matrix if dense else matrix.contiguous()
+
+
+def _through_onednn(a: Tensor) -> bool:
+    suited = a.dtype == torch.float32 and a.device.type == "cpu"
+    return suited and _AVAILABLE and bool(torch.backends.mkldnn.enabled)
+
+
+def _onednn(a: Tensor, b: Tensor) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(compact(a), compact(b.mT), None, "none", [], "")
+
+
+_AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
