@@ -109,7 +109,7 @@ class _Half(ABC):
         self.points, self.groups, self.kernel, self.tau = compact(points), groups, kernel, tau
         self.slope, self.size = _slope(kernel, tau), min(size, len(points))
         self.starts = range(0, len(points), self.size)
-        self.numbers, self.work = (points.new_empty(self.size * len(points)) for _ in range(2))
+        self.numbers = points.new_empty(self.size * len(points))
 
     def rows(self, start: int) -> tuple[slice, slice]:
         """Give the rows of a strip, and those after it."""
@@ -151,7 +151,7 @@ class _Half(ABC):
         """Give what is asked of each cosine of a strip, by its row and by that which it is compared with.
 
         Args:
-            strip, start: as `strip` gave it; it stays as it is.
+            strip, start: as `strip` gave it; it is used up.
             sums: (N,) finite.
             of_sums: (N,), their gradient.
         """
@@ -183,8 +183,10 @@ class _Exponentials(_Half):
         """Weigh kappa by what its row and its column are asked for."""
         factor = self.slope if self.kernel == "gaussian" else 0.0
         asked = (-sums - factor).exp_().mul_(of_sums).mul_(self.slope)
-        of_rows, of_columns = asked[start : start + len(strip), None], asked[start:]
-        return torch.add(of_rows, of_columns, out=_part(self.work, strip.shape)).mul_(strip)
+        size = max(1, _BLOCK // strip.shape[1])
+        for rows, of_rows in zip(strip.split(size), asked[start : start + len(strip), None].split(size), strict=True):
+            rows.mul_(of_rows + asked[start:])
+        return strip
 
 
 class _Logarithms(_Half):
@@ -192,7 +194,7 @@ class _Logarithms(_Half):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.more = torch.empty_like(self.work)
+        self.work = torch.empty_like(self.numbers)
 
     def strip(self, start: int) -> Tensor:
         """Compute it; `NOT_COUNTED` within a group."""
@@ -224,7 +226,7 @@ class _Logarithms(_Half):
         """Take exponentials relative to the sums of both ways, and the slope of log kappa."""
         own = slice(start, start + len(strip))
         weights = torch.sub(strip, sums[own, None], out=_part(self.work, strip.shape)).exp_().mul_(of_sums[own, None])
-        weights += torch.sub(strip, sums[start:], out=_part(self.more, strip.shape)).exp_().mul_(of_sums[start:])
+        weights += strip.sub_(sums[start:]).exp_().mul_(of_sums[start:])
         if self.kernel != "geodesic":
             return weights.mul_(self.slope)
         cosine = multiply(self.points[own], self.points[start:].mT)
@@ -233,6 +235,9 @@ class _Logarithms(_Half):
             [slopes] = torch.autograd.grad(log_kernel(cosine, self.kernel, self.tau), cosine, weights)
         return slopes
 
+
+_BLOCK = 2**16
+"""Numbers that a core's own cache holds beside what they are multiplied with."""
 
 _LARGEST_SLOPE = 30.0
 """Up to which exp(slope * cosine), and sums and products of two, are far from the ends of float32 (e^-87 and e^88)."""
