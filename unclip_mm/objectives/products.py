@@ -51,8 +51,11 @@ def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total.addmm_(a, b)
         return
     size = rows_at_once(None, len(a), b.shape[1], a)
-    for part, place in zip(a.split(size), total.split(size), strict=True):
-        place.add_(_onednn(part, b))
+    # In parts of few shapes: for every shape oneDNN keeps a program, a thousand of them up to half a gigabyte.
+    inner = rows_at_once(None, len(b), min(size, len(a)), a)
+    for rows, place in zip(a.split(size), total.split(size), strict=True):
+        for part, of_b in zip(rows.split(inner, dim=1), b.split(inner), strict=True):
+            place.add_(_onednn(part, of_b))
 
 
 def compact(matrix: Tensor) -> Tensor:
