@@ -56,3 +56,11 @@ def test_only_a_matrix_with_gaps_between_its_rows_is_copied():
     gaps = matrix[:, :3]
     assert compact(gaps).is_contiguous() and compact(gaps).data_ptr() != gaps.data_ptr()
     assert compact(gaps.double()[:, :2]).stride() == (3, 1)
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_an_autocast_changes_no_product(pair, available, monkeypatch):
+    monkeypatch.setattr(products, "_AVAILABLE", products._AVAILABLE and available)
+    expected = multiply(*pair)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(multiply(*pair), expected)

@@ -109,7 +109,8 @@ class _Half(ABC):
         self.points, self.groups, self.kernel, self.tau = compact(points), groups, kernel, tau
         self.slope, self.size = _slope(kernel, tau), min(size, len(points))
         self.starts = range(0, len(points), self.size)
-        self.numbers = points.new_empty(self.size * len(points))
+        # A single strip needs no place that is used again.
+        self.numbers = points.new_empty(self.size * len(points) if self.size < len(points) else 0)
 
     def rows(self, start: int) -> tuple[slice, slice]:
         """Give the rows of a strip, and those after it."""
@@ -119,9 +120,8 @@ class _Half(ABC):
         """Give the cosines of a strip's rows with themselves and all later ones, times a factor."""
         rows, all_later = self.points[self.rows(start)[0]], self.points[start:]
         rows = rows if factor == 1.0 else rows * factor
-        if self.size == len(self.points):  # a single strip needs no place that is used again
-            return multiply(rows, all_later.mT)
-        return multiply(rows, all_later.mT, out=_part(self.numbers, (len(rows), len(all_later))))
+        place = _part(self.numbers, (len(rows), len(all_later))) if len(self.numbers) else None
+        return multiply(rows, all_later.mT, out=place)
 
     def leave_out(self, strip: Tensor, start: int, value: float) -> Tensor:
         """Set what does not count to a value."""
@@ -183,7 +183,7 @@ class _Exponentials(_Half):
         """Weigh kappa by what its row and its column are asked for."""
         factor = self.slope if self.kernel == "gaussian" else 0.0
         asked = (-sums - factor).exp_().mul_(of_sums).mul_(self.slope)
-        size = max(1, _BLOCK // strip.shape[1])
+        size = rows_at_once(None, len(strip), strip.shape[1], strip)
         for rows, of_rows in zip(strip.split(size), asked[start : start + len(strip), None].split(size), strict=True):
             rows.mul_(of_rows + asked[start:])
         return strip
@@ -194,7 +194,7 @@ class _Logarithms(_Half):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.work = torch.empty_like(self.numbers)
+        self.work = self.points.new_empty(self.size * len(self.points))
 
     def strip(self, start: int) -> Tensor:
         """Compute it; `NOT_COUNTED` within a group."""
@@ -235,9 +235,6 @@ class _Logarithms(_Half):
             [slopes] = torch.autograd.grad(log_kernel(cosine, self.kernel, self.tau), cosine, weights)
         return slopes
 
-
-_BLOCK = 2**16
-"""Numbers that a core's own cache holds beside what they are multiplied with."""
 
 _LARGEST_SLOPE = 30.0
 """Up to which exp(slope * cosine), and sums and products of two, are far from the ends of float32 (e^-87 and e^88)."""

@@ -27,8 +27,8 @@ def multiply(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         >>> multiply(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]))
         tensor([[11.]])
     """
-    if not _through_onednn(a):
-        return torch.mm(a, b, out=out)
+    if not _through_onednn(a):  # what is written somewhere is never cast by an autocast that backward runs in
+        return torch.mm(a, b, out=a.new_empty(len(a), b.shape[1]) if out is None else out)
     if out is None:
         return _onednn(a, b)
     # Whatever takes new memory takes it for a part that the caches hold, and gives it back at once.
