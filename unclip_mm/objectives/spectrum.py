@@ -83,8 +83,8 @@ class _Rebuild(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, axes: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
         values, direction = torch.empty_like(gaps), torch.empty_like(vectors[:, 0])
-        # The w_j are as large as the vectors: of some rows at a time, which the caches hold.
-        size = rows_at_once(None, len(vectors), vectors[:1].numel(), vectors)
+        # The w_j are as large as the vectors: of some rows at a time, which the caches hold beside other things.
+        size = rows_at_once(None, len(vectors), 4 * vectors[:1].numel(), vectors)
         for z, q, sigma, u in zip(*(tensor.split(size) for tensor in (vectors, axes, values, direction)), strict=True):
             sides = q.mT @ z
             torch.linalg.vector_norm(sides, dim=-1, out=sigma)
