@@ -33,3 +33,12 @@ def embeddings(rows: int = 6, modalities: int = 3, dim: int = 8, seed: int = 0, 
 
 def total(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack([value for name, value in terms.items() if name.endswith("_loss")]).sum()
+
+
+def close(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    """Assert that two records are the same up to rounding of float64."""
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(
+            a[name], b[name], rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}"
+        )

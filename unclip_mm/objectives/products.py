@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unclip_mm.objectives.chunks import rows_at_once
 
-__all__ = ["add_product", "multiply"]
+__all__ = ["add_product", "compact", "multiply"]
 
 
 def multiply(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
@@ -51,7 +51,7 @@ def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total.addmm_(a, b)
         return
     size = rows_at_once(None, len(a), b.shape[1], a)
-    # In parts of few shapes: for every shape oneDNN keeps a program, a thousand of them up to half a gigabyte.
+    # In parts of few shapes: oneDNN keeps a program for each, of 65,536 rows in strips of 256 a third of a gigabyte.
     inner = rows_at_once(None, len(b), min(size, len(a)), a)
     for rows, place in zip(a.split(size), total.split(size), strict=True):
         for part, of_b in zip(rows.split(inner, dim=1), b.split(inner), strict=True):
