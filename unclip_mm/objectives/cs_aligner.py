@@ -14,7 +14,7 @@ from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import rows_at_once, take
 from unclip_mm.objectives.common import Batch
 from unclip_mm.objectives.infonce import InfoNCE
-from unclip_mm.objectives.products import add_product, compact, multiply
+from unclip_mm.objectives.products import add_product, compact, multiply, zeros_by_columns
 
 __all__ = ["CSAligner", "cauchy_schwarz_divergence"]
 
@@ -130,7 +130,7 @@ class _LogMeanKernel(torch.autograd.Function):
         x, y, mean, kept = ctx.saved_tensors
         rows, others = compact(x), compact(x if y is None else y)
         strip = x.new_empty(min(ctx.size, len(x)), len(others)) if kept is None else kept
-        of_x, of_y = torch.empty_like(rows), None if y is None else torch.zeros_like(others)
+        of_x, of_y = torch.empty_like(rows), None if y is None else zeros_by_columns(others)
         for part, asked in zip(rows.split(ctx.size), of_x.split(ctx.size), strict=True):
             weights = _log_kernel(part, others, ctx.bandwidth, strip).sub_(mean).exp_() if kept is None else kept
             multiply(weights, others, out=asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,8 +13,9 @@ from unclip_mm.checks import check_number
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import rows_at_once, take
 from unclip_mm.objectives.common import Batch
-from unclip_mm.objectives.contrast import Contrast, Pairs, search
+from unclip_mm.objectives.contrast import Contrast
 from unclip_mm.objectives.products import add_product, compact, multiply
+from unclip_mm.objectives.search import Pairs, search
 
 __all__ = ["GRAM", "TRIANGLE"]
 
@@ -26,109 +27,142 @@ _HELD = 4
 
 
 class _Tuples(Pairs):
-    """Logits -scale * distance of anchors x (N, D) with tuples, which k vectors (K, D) and some numbers (R, K) describe.
+    """Logits -scale * distance of anchors x (N, D) with tuples of k vectors (K, D).
 
-    A subclass says how the distance, and what it asks for, come from the products of an anchor with the k vectors.
+    A subclass says how the distance, and what it asks for, come from the products of an anchor with k directions of each
+    tuple: its vectors, if nothing else is said.
     """
 
     def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
-        # Of a large batch they would be copies as large as all inputs: there products copy parts, at some cost.
-        super().__init__(scale, [compact(tensor) for tensor in tensors] if size == len(tensors[0]) else tensors, size)
-        x, *vectors, numbers = self.tensors
-        shape = (size, numbers.shape[1])
-        self.products = [x.new_empty(shape) for _ in vectors]
-        self.inner, self.distance = (x.new_empty(shape) for _ in range(2))
-        self.closed = torch.empty(shape, dtype=torch.bool, device=x.device)
+        super().__init__(scale, tensors, size)
+        self.single = size == len(tensors[0])
+        self.directions = self.prepare(self.tensors[1:])
+        if self.single:  # of a large batch they would be copies as large as all inputs: there products copy parts
+            self.tensors[0], *self.directions = (compact(tensor) for tensor in (self.tensors[0], *self.directions))
+        shape = (size, self.candidates)
+        self.inner, self.distance = (scale.new_empty(shape) for _ in range(2))
+        self.products = [] if self.single else [scale.new_empty(shape) for _ in self.directions]
 
     def logits(self, rows: slice, out: Tensor) -> None:
         """Measure the pairs."""
-        x, *vectors, numbers = self.tensors
-        for vector, product in zip(vectors, self.products, strict=True):
-            multiply(x[rows], vector.mT, out=product[: len(out)])
+        x = self.tensors[0][rows]
+        if self.single:
+            self.products = [multiply(x, direction.mT) for direction in self.directions]
+        else:
+            for direction, product in zip(self.directions, self.products, strict=True):
+                multiply(x, direction.mT, out=product[: len(out)])
         products, inner, distance = self._strip(len(out))
-        self.measure(products, numbers, inner, distance)
+        self.measure(products, inner, distance)
         torch.mul(distance, -self.scale, out=out)
 
     def pull(self, rows: slice, asked: Tensor) -> None:
         """Hand on the gradient of the distances, without the scale."""
-        x, *vectors, numbers = self.tensors
-        of_x, *of_vectors, of_numbers = self.of_tensors
+        x, (of_x, *of_directions) = self.tensors[0][rows], self.of_tensors
         products, inner, distance = self._strip(len(asked))
         self.of_scale -= torch.linalg.vecdot(asked.flatten(), distance.flatten())
-        of_numbers[0] += self.slopes(asked.div_(distance), products, numbers, inner, distance)
-        for of_vector, product in zip(of_vectors, products, strict=True):
-            add_product(of_vector, product.mT, x[rows])
-        self.turn_back(products, numbers)
-        for vector, product in zip(vectors, products, strict=True):
-            add_product(of_x[rows], product, vector)
+        self.slopes(asked.div_(distance), products, inner, distance)
+        for of_direction, product in zip(of_directions, products, strict=True):
+            add_product(of_direction, product.mT, x)
+        self.turn_back(products)
+        for direction, product in zip(self.directions, products, strict=True):
+            add_product(of_x[rows], product, direction)
+
+    def gradients(self) -> list[Tensor]:
+        """Give them, after what is asked of the directions has been turned into what is asked of the vectors."""
+        self.finish(self.of_tensors[1:])
+        return super().gradients()
 
     def _strip(self, count: int) -> tuple[list[Tensor], Tensor, Tensor]:
         return [product[:count] for product in self.products], self.inner[:count], self.distance[:count]
 
-    def measure(self, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> None:
+    def prepare(self, vectors: list[Tensor]) -> list[Tensor]:
+        """Take in the vectors of the tuples, and give the directions that anchors are multiplied with."""
+        return vectors
+
+    def measure(self, products: list[Tensor], inner: Tensor, distance: Tensor) -> None:
         """Write distances (n, K), and what else `slopes` needs, in the memory that is given."""
         raise TypeError(f"{type(self).__name__} has no distance")
 
-    def slopes(self, asked: Tensor, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
-        """Turn the products into what is asked of them, and give what is asked of the first of the numbers (K,).
+    def slopes(self, asked: Tensor, products: list[Tensor], inner: Tensor, distance: Tensor) -> None:
+        """Turn the products into what is asked of them, and sum up what is asked of the tuples themselves.
 
         Args:
             asked: (n, K), the gradient of -distance, divided by the distance.
-            products, numbers, inner, distance: As `measure` left them.
+            products, inner, distance: As `measure` left them.
         """
         raise TypeError(f"{type(self).__name__} has no slopes")
 
-    def turn_back(self, products: list[Tensor], numbers: Tensor) -> None:
+    def turn_back(self, products: list[Tensor]) -> None:
         """Turn what is asked of the products, where `measure` replaced them, into what is asked of those it was given."""
+
+    def finish(self, of_directions: list[Tensor]) -> None:
+        """Turn what is asked of the directions, in its place, into what is asked of the vectors."""
 
 
 class _Volumes(_Tuples):
     """V = sqrt(d (1 - sum_m c_m^2)), of the products c_m with an orthonormal basis, and d = det Gram(Y).
 
-    The basis is never held, for it is as large as the inputs: c comes from the products with Y by the weights that make
-    the basis of Y, which are among the numbers. What is asked of the basis is summed up, and goes back to Y in the end.
+    The basis of a large batch is never held, for it is as large as the inputs: c comes from the products with Y by the
+    weights that make the basis of Y. What is asked of the basis is summed up, and goes back to Y in the end.
     """
 
-    def measure(self, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> None:
+    def prepare(self, vectors: list[Tensor]) -> list[Tensor]:
+        """Make the bases, some rows at a time, which the caches hold; keep them, or what makes them of the vectors."""
+        self.vectors = vectors
+        whole = [torch.empty_like(vector, memory_format=torch.contiguous_format) for vector in vectors if self.single]
+        made = [self._basis(rows, [place[rows] for place in whole]) for rows in self._parts()]
+        self.determinant = torch.cat([some.determinant for some in made])
+        self.of_determinant = torch.zeros_like(self.determinant)
+        self.made = made if self.single else None
+        self.weights = (
+            [] if self.single else [torch.cat(parts) for parts in zip(*(some.weights() for some in made), strict=True)]
+        )
+        return whole or vectors
+
+    def _parts(self) -> Iterator[slice]:
+        rows = rows_at_once(None, self.candidates, _HELD * len(self.vectors) * self.vectors[0].shape[1], self.scale)
+        return (slice(start, start + rows) for start in range(0, self.candidates, rows))
+
+    def _basis(self, rows: slice, places: Sequence[Tensor] = ()) -> _Orthonormal:
+        return _orthonormal([vector[rows] for vector in self.vectors], places)
+
+    def measure(self, products: list[Tensor], inner: Tensor, distance: Tensor) -> None:
         """Keep c in the place of the products, and what lies outside the basis in `inner`."""
-        determinant, *weights = numbers
-        for m in reversed(range(len(products))):
-            *others, own = _row(weights, m)
-            products[m].mul_(own)
-            for product, weight in zip(products[:m], others, strict=True):
-                products[m].addcmul_(product, weight)
+        if self.weights:
+            for m in reversed(range(len(products))):
+                *others, own = _row(self.weights, m)
+                products[m].mul_(own)
+                for product, weight in zip(products[:m], others, strict=True):
+                    products[m].addcmul_(product, weight)
         torch.mul(products[0], products[0], out=inner)
         for product in products[1:]:
             inner.addcmul_(product, product)
         inner.neg_().add_(1.0).clamp_(min=0.0)
-        torch.mul(inner, determinant, out=distance).add_(_SMALLEST).sqrt_()
+        torch.mul(inner, self.determinant, out=distance).add_(_SMALLEST).sqrt_()
 
-    def slopes(self, asked: Tensor, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
+    def slopes(self, asked: Tensor, products: list[Tensor], inner: Tensor, distance: Tensor) -> None:
         """dV = (outside dd - 2 d sum_m c_m dc_m) / 2 V."""
-        asked.masked_fill_(torch.le(inner, 0.0, out=self.closed[: len(asked)]), 0.0)
-        of_determinant = torch.mul(asked, inner, out=distance).sum(dim=0).mul_(-0.5)
-        asked.mul_(numbers[0])
+        asked.mul_(torch.sign(inner, out=distance))  # nothing is asked where the clamp closed
+        self.of_determinant -= torch.mul(asked, inner, out=distance).sum(dim=0).mul_(0.5)
+        asked.mul_(self.determinant)
         for product in products:
             product.mul_(asked)
-        return of_determinant
 
-    def turn_back(self, products: list[Tensor], numbers: Tensor) -> None:
+    def turn_back(self, products: list[Tensor]) -> None:
         """Ask of the products with Y what is asked of c."""
-        weights = list(numbers[1:])
-        for m, product in enumerate(products):
-            product.mul_(_row(weights, m)[m])
+        for m, product in enumerate(products if self.weights else ()):
+            product.mul_(_row(self.weights, m)[m])
             for n in range(m + 1, len(products)):
-                product.addcmul_(products[n], _row(weights, n)[m])
+                product.addcmul_(products[n], _row(self.weights, n)[m])
 
-    def gradients(self) -> list[Tensor]:
-        """Take what is asked of the basis and of d back to Y, some rows at a time, which the caches hold."""
-        _, *of_basis, of_numbers = self.of_tensors
-        size = rows_at_once(None, self.candidates, _HELD * len(of_basis) * of_basis[0].shape[1], of_numbers)
-        for start in range(0, self.candidates, size):
-            rows = slice(start, start + size)
-            made = _orthonormal([vector[rows] for vector in self.tensors[1:-1]])
-            made.turn_back([of_direction[rows] for of_direction in of_basis], of_numbers[0, rows])
-        return super().gradients()
+    def finish(self, of_directions: list[Tensor]) -> None:
+        """Take what is asked of the basis and of d back to Y, some rows at a time."""
+        for rows, made in zip(self._parts(), self.made or map(self._basis, self._parts()), strict=True):
+            places = [of_direction[rows] for of_direction in of_directions]
+            parts = [place.contiguous() for place in places]
+            made.turn_back(parts, self.of_determinant[rows])
+            for place, part in zip(places, parts, strict=True):
+                place.copy_(part)  # onto itself, where it was by rows already
 
 
 def _row(weights: Sequence[Tensor], m: int) -> Sequence[Tensor]:
@@ -195,11 +229,16 @@ def _dot(x: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.vecdot(x, y).unsqueeze(-1)
 
 
-def _orthonormal(vectors: Sequence[Tensor]) -> _Orthonormal:
-    """Orthogonalise k times (K, D), unit vectors, and zero where absent."""
+def _orthonormal(vectors: Sequence[Tensor], places: Sequence[Tensor] = ()) -> _Orthonormal:
+    """Orthogonalise k times (K, D), unit vectors, and zero where absent.
+
+    Args:
+        vectors: they.
+        places: where the basis is to be, k times (K, D); none: in memory of its own.
+    """
     tiny = torch.finfo(vectors[0].dtype).eps
     made = _Orthonormal([], [], [], [], [])
-    for rest in vectors:
+    for m, rest in enumerate(vectors):
         whole = _dot(rest, rest)
         shares: list[Tensor] = []
         for direction in made.basis:
@@ -208,7 +247,7 @@ def _orthonormal(vectors: Sequence[Tensor]) -> _Orthonormal:
         square = _dot(rest, rest) if shares else whole
         length = (square + tiny).sqrt()
         made.rests.append(rest)
-        made.basis.append(rest / length)
+        made.basis.append(torch.div(rest, length, out=places[m] if places else None))
         made.shares.append(shares)
         made.lengths.append(length)
         made.factors.append(torch.where(whole > 0, square, 1.0).squeeze(-1))
@@ -218,22 +257,35 @@ def _orthonormal(vectors: Sequence[Tensor]) -> _Orthonormal:
 class _Areas(_Tuples):
     """A = 1/2 sqrt(4 u v - p^2), u = 1 - x.y, v = 1 - x.z, p = u + v - (1 - y.z): Heron's formula by squares of sides."""
 
-    def measure(self, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> None:
+    reach = 1.3  # three points of a unit sphere span 3 sqrt(3) / 4 at most
+
+    def prepare(self, vectors: list[Tensor]) -> list[Tensor]:
+        """Take the cosine of the two vectors of each tuple, whose side is the same for all anchors."""
+        self.cosine = torch.linalg.vecdot(*vectors)
+        self.of_cosine = torch.zeros_like(self.cosine)
+        return vectors
+
+    def measure(self, products: list[Tensor], inner: Tensor, distance: Tensor) -> None:
         """Keep u and v in the place of the products, and p in `inner`."""
         u, v = (product.neg_().add_(1.0) for product in products)
-        torch.add(u, v, out=inner).add_(numbers[0] - 1.0)
+        torch.add(u, v, out=inner).add_(self.cosine - 1.0)
         torch.mul(u, v, out=distance).mul_(4.0).addcmul_(inner, inner, value=-1.0)
         distance.clamp_(min=0.0).add_(_SMALLEST).sqrt_().mul_(0.5)
 
-    def slopes(self, asked: Tensor, products: list[Tensor], numbers: Tensor, inner: Tensor, distance: Tensor) -> Tensor:
+    def slopes(self, asked: Tensor, products: list[Tensor], inner: Tensor, distance: Tensor) -> None:
         """dA = ((2 v - p) du + (2 u - p) dv - p d(y.z)) / 4 A."""
         none = distance.new_tensor(_SMALLEST).sqrt().mul(0.5)
-        asked.masked_fill_(torch.le(distance, none, out=self.closed[: len(asked)]), 0.0).mul_(0.25)
+        asked.mul_(distance.sub_(none).sign_()).mul_(0.25)  # nothing is asked where the clamp closed
         u, v = products
         u.mul_(2.0).sub_(inner).mul_(asked)
         v.mul_(2.0).sub_(inner).mul_(asked)
         products.reverse()  # what is asked of x.y is made of v, and of x.z of u
-        return torch.mul(asked, inner, out=distance).sum(dim=0)
+        self.of_cosine += torch.mul(asked, inner, out=distance).sum(dim=0)
+
+    def finish(self, of_directions: list[Tensor]) -> None:
+        """Ask of both vectors what is asked of their cosine."""
+        for of_vector, other in zip(of_directions, reversed(self.directions), strict=True):
+            of_vector.addcmul_(other, self.of_cosine.unsqueeze(1))
 
 
 class GRAM(Contrast):
@@ -305,7 +357,7 @@ class GRAM(Contrast):
         loss, accuracy, own = search(
             self.kind,
             scale,
-            [take(columns[anchor], anchors), *self.describe([take(columns[m], tuples) for m in others])],
+            [take(columns[anchor], anchors), *(take(columns[m], tuples) for m in others)],
             anchors,
             tuples,
             batch.groups,
@@ -322,21 +374,6 @@ class GRAM(Contrast):
     def complete(self, present: Tensor) -> Tensor:
         """Tell which tuples can be compared, (B,) bool, from which of the others are there (B, k)."""
         return present.any(dim=1)
-
-    def describe(self, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Prepare tuples to be measured.
-
-        Args:
-            others: k times (K, D), zero where absent.
-
-        Returns:
-            The vectors that anchors are multiplied with, k times (K, D); and numbers (R, K): det Gram(Y), and the weights
-            that make an orthonormal basis of the vectors.
-        """
-        size = rows_at_once(None, len(others[0]), _HELD * len(others) * others[0].shape[1], others[0])
-        with torch.no_grad():  # what they ask for goes through the basis
-            made = [_orthonormal(rows) for rows in zip(*(vectors.split(size) for vectors in others), strict=True)]
-            return *others, torch.cat([torch.stack([some.determinant, *some.weights()]) for some in made], dim=1)
 
 
 class TRIANGLE(GRAM):
@@ -380,8 +417,3 @@ class TRIANGLE(GRAM):
     def complete(self, present: Tensor) -> Tensor:
         """Tell which pairs can be compared: those that have both."""
         return present.all(dim=1)
-
-    def describe(self, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Give the two vectors (K, D) of each pair, and their cosine (1, K)."""
-        y, z = others
-        return y, z, (y * z).sum(dim=-1).unsqueeze(0)

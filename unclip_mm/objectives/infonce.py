@@ -10,7 +10,8 @@ from torch import Tensor
 from unclip_mm.errors import InputError
 from unclip_mm.objectives.chunks import take
 from unclip_mm.objectives.common import Batch
-from unclip_mm.objectives.contrast import Contrast, Products, search
+from unclip_mm.objectives.contrast import Contrast
+from unclip_mm.objectives.search import Products, search
 
 __all__ = ["InfoNCE"]
 

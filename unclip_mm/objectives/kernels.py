@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import NOT_COUNTED, rows_at_once
-from unclip_mm.objectives.products import add_product, compact, multiply
+from unclip_mm.objectives.products import add_product, compact, multiply, zeros_by_columns
 
 __all__ = ["KERNELS", "log_kernel", "log_kernel_sums"]
 
@@ -88,13 +88,13 @@ class _LogKernelSums(torch.autograd.Function):
             half, strip = made
             return multiply(half.weights(strip, 0, sums, of_sums), half.points), None, None, None, None
         half = _half(points, groups, ctx.kernel, ctx.tau, ctx.size)
-        asked = torch.zeros_like(half.points)
+        asked, of_later = torch.zeros_like(half.points), zeros_by_columns(half.points)
         for start in half.starts:
             own, later = half.rows(start)
             weights = half.weights(half.strip(start), start, sums, of_sums)
             add_product(asked[own], weights, half.points[start:])
-            add_product(asked[later], weights[:, half.size :].mT, half.points[own])
-        return asked, None, None, None, None
+            add_product(of_later[later], weights[:, half.size :].mT, half.points[own])
+        return asked.add_(of_later), None, None, None, None
 
 
 class _Half(ABC):

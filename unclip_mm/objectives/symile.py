@@ -15,8 +15,9 @@ from unclip_mm.errors import InputError
 from unclip_mm.gradients import first_order
 from unclip_mm.objectives.chunks import NOT_COUNTED, rows_at_once, take
 from unclip_mm.objectives.common import Batch
-from unclip_mm.objectives.contrast import Contrast, Strip
-from unclip_mm.objectives.products import add_product
+from unclip_mm.objectives.contrast import Contrast
+from unclip_mm.objectives.products import add_product, zeros_by_columns
+from unclip_mm.objectives.search import Strip
 
 __all__ = ["Symile"]
 
@@ -142,7 +143,7 @@ def _ask(
 ) -> tuple[Tensor, Tensor]:
     """Give loss and accuracy of the search for one modality, and sum up the gradient of N / scale times the loss."""
     mixed, still = _product(others, shifts), [0] * len(others)
-    of_mixed = None if asked.gradient is None else torch.zeros_like(mixed)
+    of_mixed = None if asked.gradient is None else zeros_by_columns(mixed)
     losses, found = (mixed.new_empty(len(mixed)) for _ in range(2))
     for start in range(0, len(mixed), len(strip.scores)):
         rows = slice(start, start + len(strip.scores))
