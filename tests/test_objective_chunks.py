@@ -12,7 +12,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unclip_mm.embeddings import Embeddings
-from unclip_mm.objectives import GRAM, OBJECTIVES, PMRL, TRIANGLE, CSAligner, InfoNCE, Symile, UniAlign, chunks
+from unclip_mm.objectives import (
+    GRAM,
+    OBJECTIVES,
+    PMRL,
+    TRIANGLE,
+    CSAligner,
+    InfoNCE,
+    Symile,
+    UniAlign,
+    chunks,
+    kernels,
+    search,
+)
 
 CHUNKED = {
     "pmrl": lambda size: PMRL(chunk_size=size),
@@ -132,3 +144,44 @@ def test_a_large_batch_is_compared_in_strips_without_being_asked(make, monkeypat
     terms, gradients = with_gradients(make(None))
     close(expected, terms)
     close(expected_gradients, gradients)
+
+
+@pytest.mark.parametrize("name", [name for name in CHUNKED if name.split()[0] in ("pmrl", "unialign")])
+def test_a_matrix_that_is_kept_is_computed_in_quarters_or_at_once(name, monkeypatch):
+    assert kernels._QUARTERED > 11
+    for groups in (None, torch.tensor([0, 1, 2, 3, 0, 1, 4, 5, 6, 6, 7])):
+        expected, expected_gradients = with_gradients(CHUNKED[name](None), groups)
+        with monkeypatch.context() as context:
+            context.setattr(kernels, "_QUARTERED", 11)
+            terms, gradients = with_gradients(CHUNKED[name](None), groups)
+        close(expected, terms)
+        close(expected_gradients, gradients)
+
+
+@pytest.mark.parametrize("size", [None, 4])
+@pytest.mark.parametrize("name", ["infonce", "gram", "triangle", "cs-aligner"])
+def test_exponentials_are_the_same_relative_to_the_largest(name, size, monkeypatch):
+    for groups in (None, torch.tensor([0, 1, 2, 3, 0, 1, 4, 5, 6, 6, 7])):
+        expected, expected_gradients = with_gradients(CHUNKED[name](size), groups)
+        with monkeypatch.context() as context:
+            context.setattr(search, "LARGEST_LOGIT", 0.0)
+            terms, gradients = with_gradients(CHUNKED[name](size), groups)
+        close(expected, terms)
+        close(expected_gradients, gradients)
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-3, 1.0])
+@pytest.mark.parametrize("temperature", [0.01, 0.03, 1 / 30, 0.04, 1.0])
+@pytest.mark.parametrize("kind", [InfoNCE, GRAM, TRIANGLE])
+def test_logits_of_any_size_are_as_good_in_float32(kind, temperature, apart):
+    found = []
+    for dtype in (torch.float64, torch.float32):
+        raw = vectors(64, 3, 32, noise=apart).to(dtype).requires_grad_()
+        batch = Embeddings(F.normalize(raw, dim=-1), torch.ones(64, 3, dtype=torch.bool), NAMES[:3])
+        loss = total(kind(temperature=temperature).to(dtype)(batch))
+        found.append((loss.detach().double(), torch.autograd.grad(loss, raw)[0].double()))
+    (double, of_double), (single, of_single) = found
+    torch.testing.assert_close(single, double, rtol=1e-4, atol=3e-5 / temperature)  # rounding of areas that are zero
+    assert bool(of_single.isfinite().all())
+    if kind is InfoNCE or apart == 1.0:  # where a volume is nearly zero its slope is rounding
+        torch.testing.assert_close(of_single, of_double, rtol=2e-3, atol=1e-4 * float(of_double.abs().max()) + 1e-6)

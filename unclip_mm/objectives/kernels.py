@@ -65,15 +65,18 @@ def log_kernel_sums(points: Tensor, groups: Tensor | None, kernel: str, tau: flo
 class _LogKernelSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int) -> Tensor:
-        half = _half(points, groups, kernel, tau, size)
-        sums = half.nothing()
+        # A matrix that could be a single strip is small enough to be kept, for one backward pass.
+        keep = size >= len(points) and ctx.needs_input_grad[0]
+        half = _half(points, groups, kernel, tau, size, keep)
+        sums, strips = half.nothing(), []
         for start in half.starts:
-            strip = half.strip(start)
-            half.add(strip, start, sums)
+            strips.append(half.strip(start))
+            half.add(strips[-1], start, sums)
+            if not keep:
+                strips.clear()
         sums = half.logarithms(sums)
         ctx.kernel, ctx.tau, ctx.size = kernel, tau, size
-        # A matrix that is a single strip is small enough to be kept, for one backward pass.
-        ctx.made = (half, strip) if half.size == len(points) and ctx.needs_input_grad[0] else None
+        ctx.made = (half, strips) if keep else None
         ctx.save_for_backward(points, groups, sums)
         return sums
 
@@ -85,9 +88,9 @@ class _LogKernelSums(torch.autograd.Function):
         sums = sums.nan_to_num(neginf=0.0)
         made, ctx.made = ctx.made, None  # used up; a second pass through the same graph makes it again
         if made is not None:
-            half, strip = made
-            return multiply(half.weights(strip, 0, sums, of_sums), half.points), None, None, None, None
-        half = _half(points, groups, ctx.kernel, ctx.tau, ctx.size)
+            half, strips = made
+            return multiply(half.whole(strips, sums, of_sums), half.points), None, None, None, None
+        half = _half(points, groups, ctx.kernel, ctx.tau, ctx.size, keep=False)
         asked, of_later = torch.zeros_like(half.points), zeros_by_columns(half.points)
         for start in half.starts:
             own, later = half.rows(start)
@@ -97,20 +100,25 @@ class _LogKernelSums(torch.autograd.Function):
         return asked.add_(of_later), None, None, None, None
 
 
+_QUARTERED = 512
+"""Rows from which on a matrix that is kept is faster to compute in four strips, of which the half is five eighths."""
+
+
 class _Half(ABC):
-    """The upper half of the matrix of a kernel, strip by strip, always in the same memory.
+    """The upper half of the matrix of a kernel, strip by strip.
 
     Args:
         points, groups, kernel, tau: As for `log_kernel_sums`.
-        size: Rows of a strip.
+        size: Rows of a strip; of those that are kept fewer.
+        keep: Make each strip in memory of its own, not always in the same.
     """
 
-    def __init__(self, points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int) -> None:
+    def __init__(self, points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int, keep: bool) -> None:
         self.points, self.groups, self.kernel, self.tau = compact(points), groups, kernel, tau
+        size = -(-len(points) // 4) if keep and len(points) >= _QUARTERED else size
         self.slope, self.size = _slope(kernel, tau), min(size, len(points))
         self.starts = range(0, len(points), self.size)
-        # A single strip needs no place that is used again.
-        self.numbers = points.new_empty(self.size * len(points) if self.size < len(points) else 0)
+        self.numbers = None if keep else points.new_empty(self.size * len(points))
 
     def rows(self, start: int) -> tuple[slice, slice]:
         """Give the rows of a strip, and those after it."""
@@ -120,7 +128,7 @@ class _Half(ABC):
         """Give the cosines of a strip's rows with themselves and all later ones, times a factor."""
         rows, all_later = self.points[self.rows(start)[0]], self.points[start:]
         rows = rows if factor == 1.0 else rows * factor
-        place = _part(self.numbers, (len(rows), len(all_later))) if len(self.numbers) else None
+        place = None if self.numbers is None else _part(self.numbers, (len(rows), len(all_later)))
         return multiply(rows, all_later.mT, out=place)
 
     def leave_out(self, strip: Tensor, start: int, value: float) -> Tensor:
@@ -155,6 +163,18 @@ class _Half(ABC):
             sums: (N,) finite.
             of_sums: (N,), their gradient.
         """
+
+    def whole(self, strips: Sequence[Tensor], sums: Tensor, of_sums: Tensor) -> Tensor:
+        """Turn all strips into the whole matrix (N, N) of `weights`."""
+        if len(strips) == 1:
+            return self.weights(strips[0], 0, sums, of_sums)
+        matrix = self.points.new_empty(len(self.points), len(self.points))
+        for strip, start in zip(strips, self.starts, strict=True):
+            weights = self.weights(strip, start, sums, of_sums)
+            own, later = self.rows(start)
+            matrix[own, start:] = weights
+            matrix[later, own] = weights[:, self.size :].mT
+        return matrix
 
 
 class _Exponentials(_Half):
@@ -240,10 +260,10 @@ _LARGEST_SLOPE = 30.0
 """Up to which exp(slope * cosine), and sums and products of two, are far from the ends of float32 (e^-87 and e^88)."""
 
 
-def _half(points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int) -> _Half:
+def _half(points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int, keep: bool) -> _Half:
     """Choose how its strips are made."""
     kind = _Exponentials if _slope(kernel, tau) <= _LARGEST_SLOPE else _Logarithms
-    return kind(points, groups, kernel, tau, size)
+    return kind(points, groups, kernel, tau, size, keep)
 
 
 def _slope(kernel: str, tau: float) -> float:

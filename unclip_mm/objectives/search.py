@@ -266,6 +266,7 @@ class _Sums(ABC):
     def logarithms(self) -> tuple[Tensor, Tensor]:
         """Give the logarithms of the sums, (N,) and (K,)."""
 
+    @abstractmethod
     def again(self, scores: Tensor) -> None:
         """Make ready for `pull` a strip that `add` did not see last."""
 
@@ -321,6 +322,9 @@ class _Relative(_Sums):
     def logarithms(self) -> tuple[Tensor, Tensor]:
         """Take those of the columns, which were left for the end."""
         return self.rows, self.columns.log_().add_(self.top)
+
+    def again(self, scores: Tensor) -> None:
+        """Need nothing but the logits."""
 
     def pull(self, scores: Tensor, totals: tuple[Tensor, Tensor], of_totals: tuple[Tensor, Tensor]) -> Tensor:
         """Take exponentials relative to the sums of both ways."""
