@@ -211,7 +211,7 @@ def examine(world: World, vectors: Mapping[str, Tensor], concepts: int, pictures
     for condition in CONDITIONS:
         prompts = choose_prompts(world.pools[0], condition, pictures, seed)
         assert prompts is not None
-        scores = score(make_images(make, prompts, own, progress=False), world.judge, world.gallery)
+        scores = score(make_images(make, prompts, own, pictures=1, progress=False), world.judge, world.gallery)
         for way, name in ((DIRECT, "prior-free"), (PRIOR, "with the prior")):
             for measure in ("ratio", "top5"):
                 figures[f"{name}, {'+'.join(condition)}: {measure}"] = float(scores[way][measure] or 0.0)

@@ -15,6 +15,7 @@ from train.evaluate import Options, check_conditions, evaluate, main, parse_seed
 from train.evaluation.generation import (
     DIRECT,
     OWN,
+    PICTURES,
     PRIOR,
     REAL,
     Gallery,
@@ -24,6 +25,7 @@ from train.evaluation.generation import (
     copy_share,
     evaluate_generation,
     make_images,
+    measure_variety,
     real_features,
     score,
 )
@@ -40,7 +42,7 @@ from train.evaluation.report import (
     write_report,
 )
 from train.evaluation.retrieval import ask, encode_items, evaluate_retrieval, pairs
-from train.evaluation.sheets import draw_sheet
+from train.evaluation.sheets import draw_seeds, draw_sheet
 from train.evaluation.space import read_training, untrained
 from train.recipes.tiny import TINY
 from unclip_mm import diagnostics
@@ -280,6 +282,33 @@ def test_own_images_are_decoded_once_a_seed(world: Manifest) -> None:
     assert choose_prompts(seen, ("text",), 1, 0) is None
 
 
+def test_variety_is_what_seeds_make_of_a_prompt_relative_to_real_pictures(world: Manifest) -> None:
+    prompts = choose_prompts(pool_named(world, "seen"), ("text",), 200, 0)
+    assert prompts is not None
+    gallery = real_features(lambda files: features([Image.open(file) for file in files]), images(world))
+    made = make_images(make, prompts, {}, progress=False)
+    assert [len(images) for images in made.further] == [4] * (PICTURES - 1)
+    same = score(made, features, gallery)
+    assert "variety" not in same[DIRECT] and same[PRIOR]["different"] == 1.0
+    assert same[PRIOR]["variety"] is None or same[PRIOR]["variety"] == pytest.approx(0.0, abs=1e-9)
+    made.further[0] = made.further[0][1:] + made.further[0][:1]  # one seed makes another colour of each
+    varied = score(made, features, gallery)
+    assert varied[PRIOR]["different"] == 2.0
+    once = make_images(make, prompts, {}, pictures=1, progress=False)
+    assert once.further == [] and "variety" not in score(once, features, gallery)[PRIOR]
+
+
+def test_the_variety_of_what_differs_like_real_pictures_is_1() -> None:
+    real = torch.randn(7, 8, generator=torch.Generator().manual_seed(0))  # of the last thing there is one alone
+    gallery = Gallery([Item(c, "image", "image", str(n), "", "train", c) for n, c in enumerate("aaabbbc")], real)
+    made = torch.stack([real[:3], real[3:6], real[6:].expand(3, -1)])
+    found = measure_variety(made, ["a", "b", "c"], gallery)
+    assert found == {"variety": pytest.approx(1.0), "different": pytest.approx(7 / 3)}
+    closer = torch.stack([rows.mean(dim=0) + 0.1 * (rows - rows.mean(dim=0)) for rows in made])
+    assert measure_variety(closer, ["a", "b", "c"], gallery)["variety"] < 0.2
+    assert measure_variety(made[2:], ["c"], gallery) == {"variety": None, "different": 1.0}
+
+
 def test_copy_share_tells_copies_from_new_pictures() -> None:
     generator = torch.Generator().manual_seed(2)
     training = torch.randn(200, 32, generator=generator)
@@ -293,11 +322,16 @@ def test_copy_share_tells_copies_from_new_pictures() -> None:
 def test_a_sheet_shows_what_was_given_and_made(world: Manifest, tmp_path: Path) -> None:
     prompts = choose_prompts(pool_named(world, "seen"), ("sketch",), 200, 0)
     assert prompts is not None
-    draw_sheet(make_images(make, prompts, {}, progress=False), tmp_path / "sheets" / "sketch.png", rows=3)
+    made = make_images(make, prompts, {}, progress=False)
+    draw_sheet(made, tmp_path / "sheets" / "sketch.png", rows=3)
     sheet = Image.open(tmp_path / "sheets" / "sketch.png")
     assert sheet.size == (200 + 5 * 102 + 6, 26 + 3 * 102 + 6)
     middle = sheet.getpixel((200 + 102 + 6 + 48, 26 + 48))
     assert middle == COLOURS[prompts.concepts[0]]
+    draw_seeds(made, tmp_path / "sheets" / "seeds.png", rows=2)
+    seeds = Image.open(tmp_path / "sheets" / "seeds.png")
+    assert seeds.size == (200 + (PICTURES + 1) * 102 + 6, 26 + 2 * 102 + 6)
+    assert {seeds.getpixel((200 + n * 102 + 6 + 48, 26 + 48)) for n in range(PICTURES)} == {middle}
 
 
 def test_the_report_is_complete_and_readable(world: Manifest, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import linalg
 
 from unclip_mm.errors import InputError
@@ -15,6 +16,7 @@ from unclip_mm.metrics import (
     nearest_cosines,
     recall_at_k,
     retrieval_ranks,
+    spread,
 )
 
 
@@ -132,6 +134,20 @@ def test_any_of_some_labels_counts_by_the_nearest_of_them() -> None:
         share("z", "a", 1)
 
 
+def test_spread_is_the_mean_distance_of_pairs_and_then_of_labels() -> None:
+    rows = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
+    labels = ["a", "b", "a", "c", "b", "a", "c", "c", "alone"]
+    cosines = F.cosine_similarity(rows[:, None].double(), rows[None].double(), dim=-1)
+    means = []
+    for label in "abc":
+        own = [n for n, other in enumerate(labels) if other == label]
+        means.append(
+            sum(1.0 - float(cosines[i, j]) for i in own for j in own if i < j) / (len(own) * (len(own) - 1) / 2)
+        )
+    assert spread(rows, labels) == pytest.approx(sum(means) / 3)
+    assert spread(3.0 * rows.numpy(), labels) == pytest.approx(sum(means) / 3)
+
+
 def test_nearest_cosines_of_the_same_set_are_one() -> None:
     rows = torch.randn(600, 8, generator=torch.Generator().manual_seed(2))
     assert nearest_cosines(rows, rows).allclose(torch.ones(600).double())
@@ -140,6 +156,8 @@ def test_nearest_cosines_of_the_same_set_are_one() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: spread(torch.eye(3), "ab"), "labels: 2 for 3 rows of features"),
+        (lambda: spread(torch.eye(3), "abc"), "labels: no two rows have the same"),
         (lambda: recall_at_k(torch.eye(2), torch.eye(3), "ab", "abc"), "queries have 2 dimensions and targets 3"),
         (lambda: recall_at_k(torch.eye(2), torch.eye(2), "ac", "ab"), "'c' has no target"),
         (lambda: recall_at_k(torch.eye(2), torch.eye(2), "a", "ab"), "give one for each"),

@@ -142,5 +142,8 @@ def test_what_is_made_well_is_preferred() -> None:
     logits = well_made(errors, 1.5)
     assert logits.argmax() == 0 and logits[2] == logits[3]
     torch.testing.assert_close(logits[1] - logits[2], -1.5 * 0.1 / errors.std())
+    enough = well_made(errors, 1.5, enough=0.7)
+    assert enough[[0, 2, 3]].tolist() == [0.0] * 3 and enough[1] < 0
+    torch.testing.assert_close(enough[1], -1.5 * (0.3 - errors.quantile(0.7)) / errors.std())
     same = well_made(torch.full((3,), 0.2), 4.0)
     assert bool(same.isfinite().all()) and bool((same == same[0]).all())

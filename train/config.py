@@ -277,6 +277,8 @@ class PreferConfig(PriorConfig):
     well_made: float = 2.0
     """How much rather: of two pictures of a thing whose errors lie a standard deviation of all errors apart, the worse
     answers ``exp(well_made)`` times more rarely. At 0 all answer alike."""
+    enough: float = 0.0
+    """Share of all pictures that are made well enough: those answer alike, and only worse ones more rarely."""
 
 
 @dataclass(frozen=True)

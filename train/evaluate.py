@@ -32,7 +32,7 @@ from train.evaluation.report import (
     write_report,
 )
 from train.evaluation.retrieval import evaluate_retrieval
-from train.evaluation.sheets import draw_sheet
+from train.evaluation.sheets import draw_seeds, draw_sheet
 from train.evaluation.space import (
     draw_space,
     draw_spectrum,
@@ -182,6 +182,8 @@ def judge_images(
         if options.sheets is not None:
             name = f"{pool.name}-{'-'.join(made.prompts.given)}".replace(" ", "-")
             draw_sheet(made, options.sheets / f"{name}.png")
+            if made.further:
+                draw_seeds(made, options.sheets / f"{name}-seeds.png")
             failures = find_failures(made, judge.features_of_images, gallery)
             draw_failures(failures, options.sheets / f"{name}-failures.png")
 

@@ -30,7 +30,7 @@ def train_prefer(stage: Stage[PreferConfig]) -> None:
     cache = stage.caches("image")["image"]
     rows = [cache.items[row]["row"] for row in cache.where(split=stage.trained_on)]
     errors = finished_errors(stage, encoder, load_or_fit_normalizer(stage, encoder), rows)
-    train_prior(stage, well_made(errors, stage.config.well_made))
+    train_prior(stage, well_made(errors, stage.config.well_made, stage.config.enough))
 
 
 if __name__ == "__main__":

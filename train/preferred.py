@@ -44,14 +44,23 @@ class PictureDraw:
         return self.order[torch.searchsorted(self.ends, places, right=True).minimum(self.last[numbers])]
 
 
-def well_made(errors: Tensor, strength: float) -> Tensor:
-    """Return logits (N,) of pictures with errors (N,): ``-strength e / std e``.
+def well_made(errors: Tensor, strength: float, enough: float = 0.0) -> Tensor:
+    """Return logits (N,) of pictures with errors (N,): ``-strength max(e - e0, 0) / std e``.
 
-    Of two pictures of a concept of which one is made worse by a standard deviation of all errors, that one is drawn
-    ``exp(strength)`` times more rarely.
+    Pictures that are made well enough, with an error up to e0, are drawn alike, so that answers differ. Of two others
+    of a concept of which one is made worse by a standard deviation of all errors, that one is drawn ``exp(strength)``
+    times more rarely.
+
+    Args:
+        errors: (N,), of all pictures.
+        strength: 0 or more.
+        enough: The share of all pictures, from 0 to 1, that have an error up to e0.
 
     Example:
         >>> well_made(torch.tensor([1.0, 2.0, 3.0]), 2.0).tolist()
-        [-2.0, -4.0, -6.0]
+        [-0.0, -2.0, -4.0]
+        >>> well_made(torch.tensor([1.0, 2.0, 3.0]), 2.0, enough=0.5).tolist()
+        [-0.0, -0.0, -2.0]
     """
-    return -strength * errors / errors.std().clamp(min=1e-12)
+    excess = (errors - errors.quantile(enough)).clamp(min=0.0)
+    return -strength * excess / errors.std().clamp(min=1e-12)

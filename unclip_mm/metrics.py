@@ -9,6 +9,7 @@ networks cannot be compared.
     kernel_distance     the same question without the Gaussian assumption and without bias (KID)
     concept_accuracy    is the nearest real image of the concept that was asked for?
     nearest_cosines     how near is the nearest of some other features, such as those of the training images?
+    spread              how much do images of one thing, or of one prompt, differ?
 """
 
 from __future__ import annotations
@@ -245,6 +246,40 @@ def nearest_cosines(queries: Features, targets: Features) -> Tensor:
     if x.shape[1] != y.shape[1]:
         raise InputError(f"queries have {x.shape[1]} dimensions and targets {y.shape[1]}; give the same")
     return torch.cat([(part @ y.T).amax(dim=1) for part in x.split(_CHUNK)])
+
+
+def spread(features: Features, labels: Labels) -> float:
+    """How much rows of one label differ: the mean of 1 - cosine over their pairs, and then over the labels.
+
+    Args:
+        features: (N, D); need not be of unit norm.
+        labels: N labels; those with a single row do not count.
+
+    Returns:
+        From 0, where all rows of a label point the same way, to 2.
+
+    Raises:
+        InputError: shapes that do not fit, features that are not finite or zero, no label with two rows.
+
+    Example:
+        >>> spread(torch.eye(3), "aab"), spread(torch.eye(3)[[1, 1]], "aa")
+        (1.0, 0.0)
+    """
+    unit = _unit("features", features)
+    if len(labels) != len(unit):
+        raise InputError(f"labels: {len(labels)} for {len(unit)} rows of features; give one a row")
+    rows: dict[Hashable, list[int]] = {}
+    for row, label in enumerate(labels):
+        rows.setdefault(label, []).append(row)
+    means = []
+    for of_label in rows.values():
+        count = len(of_label)
+        if count > 1:  # of unit vectors the sum of all cosines is the square of their sum
+            together = unit[of_label].sum(dim=0).square().sum()
+            means.append(1.0 - (together - count) / (count * (count - 1)))
+    if not means:
+        raise InputError("labels: no two rows have the same; there is nothing to compare")
+    return float(torch.stack(means).mean().clamp(min=0.0))
 
 
 def _small(rows: Tensor) -> Tensor:

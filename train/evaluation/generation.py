@@ -6,17 +6,19 @@ the same concepts, and beside those real images themselves.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from train.evaluation.items import TRAINED_SPLITS, Item, Pool, choose
-from unclip_mm.metrics import concept_accuracy, frechet_distance, kernel_distance, nearest_cosines
+from unclip_mm.metrics import concept_accuracy, frechet_distance, kernel_distance, nearest_cosines, spread
 
 Make = Callable[[Mapping[str, Sequence["str | Path"]], Sequence[int], bool], list[Image.Image]]
 """({modality: captions or paths}, one seed an image, with the prior?) -> one image a prompt."""
@@ -26,6 +28,10 @@ Features = Callable[[Sequence[Image.Image]], Tensor]
 PRIOR, DIRECT, OWN, REAL = "prior", "no prior", "own embedding", "real image"
 VARIANTS = (PRIOR, DIRECT, OWN, REAL)
 UNSEEN_STYLE = "test_style"
+PICTURES = 4
+"""Pictures of one prompt that variety is measured on, each with a seed of its own."""
+_SEEDS = 100_000
+"""Seeds of noise that a seed of the evaluation has for itself."""
 _MINIMUM = 2
 _BATCH = 32
 
@@ -81,10 +87,17 @@ class Prompts:
 
 @dataclass
 class Made:
-    """The images of one condition and seed, by variant (with and without the prior, from their own embedding)."""
+    """The images of one condition and seed.
+
+    Attributes:
+        prompts: What was asked.
+        images: By variant (with and without the prior, from their own embedding), one a prompt.
+        further: Further images of the same prompts with the prior, a list for each further seed.
+    """
 
     prompts: Prompts
     images: dict[str, list[Image.Image]] = field(default_factory=dict)
+    further: list[list[Image.Image]] = field(default_factory=list)
 
 
 def conditions(pool: Pool) -> list[tuple[str, ...]]:
@@ -122,7 +135,13 @@ def choose_prompts(pool: Pool, condition: Sequence[str], count: int, seed: int) 
 
 
 def make_images(
-    make: Make, prompts: Prompts, own: dict[str, Image.Image], *, prior: bool = True, progress: bool = True
+    make: Make,
+    prompts: Prompts,
+    own: dict[str, Image.Image],
+    *,
+    prior: bool = True,
+    pictures: int = PICTURES,
+    progress: bool = True,
 ) -> Made:
     """Make the images of one condition: with the prior, without it, and from the real images' own embeddings.
 
@@ -132,31 +151,35 @@ def make_images(
         own: Images decoded from their own embedding so far, by "item key/seed"; filled here, so that conditions that
             share a concept share its image.
         prior: Whether there is a prior to make images with.
+        pictures: With the prior, of every prompt, each with a seed of its own.
         progress: Show a progress bar.
     """
-    made = Made(prompts)
-    variants = (PRIOR, DIRECT) if prior else (DIRECT,)
-    seeds = [prompts.seed * 100_000 + place for place in range(len(prompts.concepts))]
     given = prompts.values()
+    seeds = [prompts.seed * _SEEDS + place for place in range(len(prompts.concepts))]
     names = {item.key: f"{item.key}/{prompts.seed}" for item in prompts.real}
     missing = [(item, seed) for item, seed in zip(prompts.real, seeds, strict=True) if names[item.key] not in own]
-    total = len(variants) * len(seeds) + len(missing)
+    total = ((pictures if prior else 0) + 1) * len(seeds) + len(missing)
     label = "+".join(prompts.given)
     with tqdm(total=total, desc=f"{label}, seed {prompts.seed}", unit="image", disable=not progress) as bar:
-        for variant in variants:
-            made.images[variant] = []
-            for start in range(0, len(seeds), _BATCH):
+
+        def ask(
+            values: Mapping[str, Sequence[str | Path]], numbers: Sequence[int], by_prior: bool
+        ) -> list[Image.Image]:
+            made: list[Image.Image] = []
+            for start in range(0, len(numbers), _BATCH):
                 part = slice(start, start + _BATCH)
-                batch = {modality: values[part] for modality, values in given.items()}
-                made.images[variant] += make(batch, seeds[part], variant == PRIOR)
-                bar.update(len(seeds[part]))
-        for start in range(0, len(missing), _BATCH):
-            part_missing = missing[start : start + _BATCH]
-            decoded = make(
-                {"image": [item.value for item, _ in part_missing]}, [seed for _, seed in part_missing], True
-            )
-            own.update(zip((names[item.key] for item, _ in part_missing), decoded, strict=True))
-            bar.update(len(part_missing))
+                made += make({name: values[name][part] for name in values}, numbers[part], by_prior)
+                bar.update(len(numbers[part]))
+            return made
+
+        made = Made(prompts)
+        if prior:
+            made.images[PRIOR] = ask(given, seeds, True)
+            further = ([seed + number * _SEEDS // PICTURES for seed in seeds] for number in range(1, pictures))
+            made.further = [ask(given, numbers, True) for numbers in further]
+        made.images[DIRECT] = ask(given, seeds, False)
+        decoded = ask({"image": [item.value for item, _ in missing]}, [seed for _, seed in missing], True)
+        own.update(zip((names[item.key] for item, _ in missing), decoded, strict=True))
     made.images[OWN] = [own[names[item.key]] for item in prompts.real]
     return made
 
@@ -172,7 +195,8 @@ def score(made: Made, features: Features, gallery: Gallery) -> dict[str, dict[st
         distance to all real images of the concepts, ``paired_frechet`` distance to exactly the real images
         that were decoded, ``ratio`` and ``paired_ratio`` of the two to those of the images decoded from their own
         embedding, ``copies`` (see :func:`copy_share`; None where no style is held out) and
-        ``nearest`` (median cosine to the nearest trained image); for the last two variants ``held_out``, the share of
+        ``nearest`` (median cosine to the nearest trained image); with the prior ``variety`` and ``different`` (see
+        :func:`measure_variety`); for the last two variants ``held_out``, the share of
         the real images that the model was not trained on. Distances are None for real images where they would
         measure them against themselves.
     """
@@ -199,6 +223,9 @@ def score(made: Made, features: Features, gallery: Gallery) -> dict[str, dict[st
         if variant != REAL and len(trained):
             values["copies"] = copy_share(made_features, unseen, trained) if len(unseen) else None
             values["nearest"] = float(nearest_cosines(made_features, trained).quantile(0.5))
+        if variant == PRIOR and made.further:
+            of_seeds = torch.stack([made_features, *(features(images) for images in made.further)], dim=1)
+            values |= measure_variety(of_seeds, prompts.concepts, gallery)
         if variant in (OWN, REAL):
             held_out = [item.split not in TRAINED_SPLITS for item in prompts.real]
             values["held_out"] = sum(held_out) / len(held_out)
@@ -234,6 +261,42 @@ def copy_share(generated: Tensor, unseen: Tensor, training: Tensor) -> float:
     """
     threshold = nearest_cosines(unseen, training).quantile(0.5)
     return float((nearest_cosines(generated, training) > threshold).double().mean())
+
+
+def measure_variety(generated: Tensor, concepts: Sequence[str], gallery: Gallery) -> dict[str, float | None]:
+    """Measure how much the images of one prompt with several seeds differ.
+
+    Args:
+        generated: (N, K, F) features of K images of every prompt.
+        concepts: The concept of each prompt.
+        gallery: All real images.
+
+    Returns:
+        ``variety``, their spread (:func:`unclip_mm.metrics.spread`) as a share of the spread of the real images of the
+        same concepts, over the concepts that have two real images or more (None where none has); and ``different``, how
+        many different real images are nearest to the K of a prompt, from 1 to K.
+
+    Example:
+        >>> real = [Item(name, "image", "image", name, f"{name}.png", "train", "") for name in "aa"]
+        >>> gallery = Gallery(real, torch.eye(2))
+        >>> for rows in ([0, 1], [1, 1, 1]):
+        ...     measure_variety(torch.eye(2)[None, rows], ["a"], gallery)
+        {'variety': 1.0, 'different': 2.0}
+        {'variety': 0.0, 'different': 1.0}
+    """
+    prompts, count = generated.shape[:2]
+    flat = F.normalize(generated.flatten(0, 1).double(), dim=-1)
+    nearest = (flat @ F.normalize(gallery.features.double(), dim=-1).mT).argmax(dim=1).view(prompts, count)
+    different = sum(len(set(row)) for row in nearest.tolist()) / prompts
+    number = Counter(gallery.concepts)
+    told = [place for place, concept in enumerate(concepts) if number[concept] > 1]
+    if not told:
+        return {"variety": None, "different": different}
+    labels = [concepts[place] for place in told]
+    made = spread(generated[told].flatten(0, 1), [place for place in told for _ in range(count)])
+    real = [place for place, concept in enumerate(gallery.concepts) if concept in set(labels)]
+    among_real = spread(gallery.features[real], [gallery.concepts[place] for place in real])
+    return {"variety": made / among_real if among_real else None, "different": different}
 
 
 def evaluate_generation(

@@ -56,6 +56,8 @@ def summarise(retrieval: Sequence[Record], generation: Sequence[Record]) -> dict
         found[f"seen {condition} top-1"] = mean_of(entry, "top1")
     entry = _find(generation, pool="seen", condition="sound", variant="prior")
     found["seen sound any-1"] = mean_of(entry, "any1")
+    entry = _find(generation, pool="seen", condition="text", variant="prior")
+    found["seen text variety"] = mean_of(entry, "variety")
     for query, target in (("text", "image"), ("image", "text")):
         entry = _find(retrieval, pool="held-out", query=query, target=target)
         found[f"held-out {query} to {target} recall@1"] = mean_of(entry, "recall@1")
@@ -98,6 +100,8 @@ def generation_table(joined: Sequence[Record]) -> str:
         "paired",
         "kernel x1000",
         "copies",
+        "variety",
+        "different",
     ]
     rows = [
         [
@@ -107,6 +111,8 @@ def generation_table(joined: Sequence[Record]) -> str:
             *(_number(entry[ratio], 2) for ratio in ("ratio", "paired_ratio")),
             _number(entry["kernel"], 1, 1000),
             _percent(entry.get("copies")),
+            _number(entry.get("variety"), 2),
+            _number(entry.get("different"), 1),
         ]
         for entry in joined
     ]

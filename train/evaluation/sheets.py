@@ -40,6 +40,21 @@ def draw_sheet(made: Made, file: Path, rows: int = 12) -> None:
     draw_grid(labels, columns).save(_made(file))
 
 
+def draw_seeds(made: Made, file: Path, rows: int = 12) -> None:
+    """Write a PNG with the first prompts of a condition: what several seeds make of each with the prior.
+
+    Args:
+        made: The images of one condition, with further ones.
+        file: Where to write it; its folder is made.
+        rows: How many prompts.
+    """
+    shown = range(min(rows, len(made.prompts.concepts)))
+    of_seeds = [made.images[PRIOR], *made.further]
+    columns = [(f"seed {number}", [images[n] for n in shown]) for number, images in enumerate(of_seeds, start=1)]
+    columns.append(("real image", [load_image(made.prompts.real[n].value) for n in shown]))
+    draw_grid([_label(made, n) for n in shown], columns).save(_made(file))
+
+
 def draw_grid(labels: Sequence[str], columns: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.Image:
     """Draw labels and columns of pictures on white; a column is its title and one picture a label.
 
