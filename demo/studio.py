@@ -265,6 +265,7 @@ class Studio:
 
             with self._lock:
                 made = self.pipeline(embeddings=vectors, seeds=[seed], callback_on_step_end=step_done, **chosen, **call)
-            how = {**told, "use_prior": made.asked_prior, **facts}
+            guided = {"prior_guidance_scale": made.prior_guidance_scale} if made.asked_prior else {}
+            how = {**told, **guided, "use_prior": made.asked_prior, **facts}
             unasked = {} if how["use_prior"] else {name: None for name in how if name.startswith("prior_")}
             yield Picture(cast("Image.Image", made.images[0]), seed, {**how, **unasked, "seed": seed})

@@ -16,6 +16,7 @@ from PIL import Image
 
 from unclip_mm import __version__
 from unclip_mm.cli import main
+from unclip_mm.pipeline import AWAY_GUIDANCE
 from unclip_mm.png import read_png_metadata
 
 
@@ -77,6 +78,7 @@ def test_mix_with_weights_and_negatives(place: Path, pipeline_folder: Path) -> N
     assert metadata["prompt"] == {"text": "a circle", "sketch": "circle.png"}
     assert metadata["weights"] == {"text": 0.3, "sketch": 0.7}
     assert metadata["negative"] == {"text": "blue"}
+    assert metadata["prior_guidance_scale"] == AWAY_GUIDANCE
 
 
 def test_each_prompt_is_led_away_from_its_own(place: Path, pipeline_folder: Path) -> None:

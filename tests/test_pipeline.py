@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from unclip_mm import Embeddings, InputError, UnCLIPMultimodalPipeline
 from unclip_mm.diffusion import noise_by_seed
 from unclip_mm.errors import CheckpointError
+from unclip_mm.pipeline import AWAY_GUIDANCE
 from unclip_mm.upsampler import enlarge
 
 
@@ -103,6 +104,17 @@ def test_a_number_of_steps_and_guidance_change_the_picture(pipe: UnCLIPMultimoda
     ):
         other = pipe(text="a red circle", seeds=0, output_type="pt", **change).images
         assert not torch.equal(base, other), change
+
+
+def test_what_leads_away_is_guided_more_unless_the_caller_says(pipe: UnCLIPMultimodalPipeline) -> None:
+    assert pipe.config.prior_guidance_scale < AWAY_GUIDANCE
+    plain = pipe(text="a red circle", seeds=0)
+    assert plain.prior_guidance_scale == pipe.config.prior_guidance_scale
+    away = {"text": "a red circle", "negative_text": "blue", "seeds": 0, "output_type": "pt"}
+    by_default, told, less = (pipe(**away, prior_guidance_scale=scale) for scale in (None, AWAY_GUIDANCE, 1.5))
+    assert (by_default.prior_guidance_scale, less.prior_guidance_scale) == (AWAY_GUIDANCE, 1.5)
+    assert torch.equal(by_default.images, told.images) and not torch.equal(by_default.images, less.images)
+    assert pipe(**away, use_prior=False).prior_guidance_scale is None
 
 
 def test_a_style_changes_the_picture(pipe: UnCLIPMultimodalPipeline) -> None:

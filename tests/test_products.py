@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unclip_mm.objectives import chunks, products
-from unclip_mm.objectives.products import add_product, compact, multiply
+from unclip_mm.objectives.products import add_product, compact, multiply, zeros_by_columns
 
 LAYOUTS = {
     "rows": lambda matrix: matrix,
@@ -39,6 +39,11 @@ def test_a_product_is_that_of_float64_however_the_matrices_lie(pair, of_a, of_b,
     add_product(total[:, :51], a, b)
     torch.testing.assert_close(total[:, :51], expected + 1.0, **bound)
     assert bool((total[:, 51:] == 1.0).all())
+    by_columns = zeros_by_columns(a.new_empty(37, 60)).add_(1.0)
+    add_product(by_columns[:, :51], a, b)
+    assert by_columns.mT.is_contiguous()
+    torch.testing.assert_close(by_columns[:, :51], expected + 1.0, **bound)
+    assert bool((by_columns[:, 51:] == 1.0).all())
 
 
 def test_where_there_is_no_onednn_products_are_those_of_torch(pair, monkeypatch):
@@ -57,6 +62,8 @@ def test_only_a_matrix_with_gaps_between_its_rows_is_copied():
     gaps = matrix[:, :3]
     assert compact(gaps).is_contiguous() and compact(gaps).data_ptr() != gaps.data_ptr()
     assert compact(gaps.double()[:, :2]).stride() == (3, 1)
+    by_columns = compact(gaps.mT)
+    assert by_columns.mT.is_contiguous() and torch.equal(by_columns, gaps.mT)  # copied in the order in which it lies
 
 
 @pytest.mark.parametrize("available", [True, False])

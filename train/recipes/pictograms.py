@@ -194,7 +194,7 @@ PICTOGRAMS = Recipe(
         everything=True,
     ),
     upsampler=UpsamplerConfig(loop=replace(_PIXEL_LOOP, steps=1500, validate_every=500)),
-    prior_sampling={"prior_steps": 10, "prior_guidance_scale": 2.0},
+    prior_sampling={"prior_steps": 10, "prior_guidance_scale": 1.5},
     recall={"text": ("text", 0.02), "audio": ("text", 0.01), "sketch": ("image", 0.01)},
     examples={"audio": "sound"},
 )

@@ -40,6 +40,7 @@ from unclip_mm.seeds import MAX_SEED, count_up
 
 if TYPE_CHECKING:
     from unclip_mm.embeddings import Embeddings
+    from unclip_mm.pipeline import UnCLIPOutput
 
 EXAMPLES = """examples:
   unclip-mm generate --text "a red apple" --output apple.png
@@ -80,7 +81,8 @@ def add_parser(commands: Any) -> None:
         steer.add_argument(f"--negative-{modality}", action="append", default=[], metavar=metavar, help=away)
     scale: dict[str, Any] = {"action": Once, "metavar": "X", "type": real_number(0, MAX_SCALE)}
     steer.add_argument("--guidance-scale", **scale, help="how closely pixels follow")
-    steer.add_argument("--prior-guidance-scale", **scale, help="the same for the prior")
+    guided = "the same for the prior (default: the model's, and at least 3 with something to lead away from)"
+    steer.add_argument("--prior-guidance-scale", **scale, help=guided)
     steer.add_argument(
         "--no-prior", action="store_true", help="do without the prior: a prompt means one picture, whatever the seed"
     )
@@ -136,7 +138,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         options = {**call, "num_images_per_prompt": len(batch) // len(rows), "seeds": [job.seed for job in batch]}
         with parameters_as_options():
             made = pipeline(**source, **away, **options)
-        facts = _facts(args, weights, pipeline.config, made.asked_prior)
+        facts = _facts(args, weights, pipeline.config, made)
         for job, image in zip(batch, made.images, strict=True):
             told = {"prompt": prompt.describe(job.row), "seed": job.seed, "negative": negative.describe(job.row)}
             make_folder(job.path)
@@ -205,20 +207,22 @@ def _given_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _facts(
-    args: argparse.Namespace, weights: Mapping[str, float] | None, defaults: Mapping[str, Any], asked_prior: bool
+    args: argparse.Namespace, weights: Mapping[str, float] | None, defaults: Mapping[str, Any], made: UnCLIPOutput
 ) -> dict[str, Any]:
     """How pictures were made: what was given, else the pipeline's default; None for the prior's where it was not asked."""
     given = _given_settings(args)
     settings = {name: defaults.get(name) if value is None else value for name, value in given.items()}
-    unasked = {} if asked_prior else {name: None for name in settings if name.startswith("prior_")}
+    asked = {"prior_guidance_scale": made.prior_guidance_scale}
+    unasked = {} if made.asked_prior else {"prior_steps": None}
     return {
         "model": args.checkpoint,
         "weights": weights,
-        "use_prior": asked_prior,
+        "use_prior": made.asked_prior,
         "style": args.style,
         "upsample": args.upsample,
         "dtype": args.dtype,
         **settings,
+        **asked,
         **unasked,
         "version": __version__,
     }
