@@ -146,25 +146,23 @@ def test_a_large_batch_is_compared_in_strips_without_being_asked(make, monkeypat
     close(expected_gradients, gradients)
 
 
-@pytest.mark.parametrize("name", [name for name in CHUNKED if name.split()[0] in ("pmrl", "unialign")])
-def test_a_matrix_that_is_kept_is_computed_in_quarters_or_at_once(name, monkeypatch):
-    assert kernels._QUARTERED > 11
-    for groups in (None, torch.tensor([0, 1, 2, 3, 0, 1, 4, 5, 6, 6, 7])):
-        expected, expected_gradients = with_gradients(CHUNKED[name](None), groups)
-        with monkeypatch.context() as context:
-            context.setattr(kernels, "_QUARTERED", 11)
-            terms, gradients = with_gradients(CHUNKED[name](None), groups)
-        close(expected, terms)
-        close(expected_gradients, gradients)
+KEPT = [(name, None, kernels, "_QUARTERED", 11) for name in CHUNKED if name.split()[0] in ("pmrl", "unialign")]
+SEARCHED = [
+    (name, size, search, "LARGEST_LOGIT", 0.0)
+    for name in ("infonce", "gram", "triangle", "cs-aligner")
+    for size in (None, 4)
+]
 
 
-@pytest.mark.parametrize("size", [None, 4])
-@pytest.mark.parametrize("name", ["infonce", "gram", "triangle", "cs-aligner"])
-def test_exponentials_are_the_same_relative_to_the_largest(name, size, monkeypatch):
+@pytest.mark.parametrize(("name", "size", "module", "limit", "value"), KEPT + SEARCHED)
+def test_a_kept_matrix_in_quarters_and_exponentials_relative_to_the_largest_are_the_same(
+    name, size, module, limit, value, monkeypatch
+):
+    assert getattr(module, limit) > value
     for groups in (None, torch.tensor([0, 1, 2, 3, 0, 1, 4, 5, 6, 6, 7])):
         expected, expected_gradients = with_gradients(CHUNKED[name](size), groups)
         with monkeypatch.context() as context:
-            context.setattr(search, "LARGEST_LOGIT", 0.0)
+            context.setattr(module, limit, value)
             terms, gradients = with_gradients(CHUNKED[name](size), groups)
         close(expected, terms)
         close(expected_gradients, gradients)
