@@ -24,7 +24,7 @@ from demo.prompt import (
     real_number,
     whole_number,
 )
-from demo.studio import Settings, Studio
+from demo.studio import EACH_STYLE, Settings, Studio
 from demo.training_pictures import TrainingPictures
 from unclip_mm import InputError, inputs
 from unclip_mm.errors import renamed
@@ -32,7 +32,7 @@ from unclip_mm.seeds import MAX_SEED
 
 MAX_STEPS = 50
 MAX_GUIDANCE = 10.0
-ANY_STYLE = "any"
+ANY_STYLE, IN_TURN = "any", "another one each time"
 PIPELINE_QUEUE = "pipeline"
 """The concurrency id of every event that uses the pipeline: they run one after the other."""
 
@@ -186,7 +186,7 @@ def _build_options(studio: Studio) -> list[Any]:
             value=False, label="Keep this seed", info="else every click draws a new one", min_width=120, elem_id="keep"
         )
     style = gr.Dropdown(
-        [(ANY_STYLE, ""), *studio.styles],
+        [(ANY_STYLE, ""), (IN_TURN, EACH_STYLE), *studio.styles],
         value="",
         visible=bool(studio.styles),
         label="Style",
@@ -272,7 +272,8 @@ def _handler(studio: Studio) -> Any:
                     prompt, seeds, settings, on_step=lambda done, of: progress((done, of), unit="steps")
                 )
                 for picture in made:
-                    pictures.append((str(picture.save(Path(folder))), f"seed {picture.seed}"))
+                    label = f"seed {picture.seed}" + (f", {picture.metadata['style']}" if style == EACH_STYLE else "")
+                    pictures.append((str(picture.save(Path(folder))), label))
                     yield pictures, seeds[0], _status(len(pictures), len(seeds), time.perf_counter() - started)
         except InputError as error:
             raise as_message(error) from None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from unclip_mm import UnCLIPMultimodalPipeline
 
+EACH_STYLE = "*"
+"""In place of a style: the picture's seed chooses, so that pictures whose seeds count up come in all styles in turn."""
 SETTINGS = ("num_inference_steps", "prior_steps", "guidance_scale", "prior_guidance_scale")
 """What the configuration of a pipeline holds a default of."""
 BATCH = 64
@@ -38,7 +40,7 @@ class Settings:
         use_prior: Whether the prior runs; else a prompt means one picture, whatever the seed.
         upsample: Whether pictures are made twice as large.
         negative_text: What to lead the picture away from; blank for nothing.
-        style: One of the model's styles; None for any.
+        style: One of the model's styles; None for any; ``EACH_STYLE`` for the next one with every seed.
     """
 
     steps: int | None = None
@@ -255,6 +257,8 @@ class Studio:
         chosen["upsample"] = settings.upsample
         told = {"model": self.name, **self.defaults, **chosen, "version": __version__}
         for index, (vectors, seed) in enumerate(zip(embeddings, seeds, strict=True)):
+            each = call.get("style") == EACH_STYLE
+            styled = {"style": self.styles[seed % len(self.styles)]} if each else {}
 
             def step_done(
                 _: Any, step: int, __: Any, values: dict[str, Any], done: int = index * steps
@@ -264,8 +268,9 @@ class Studio:
                 return values
 
             with self._lock:
-                made = self.pipeline(embeddings=vectors, seeds=[seed], callback_on_step_end=step_done, **chosen, **call)
+                how_called = {**chosen, **call, **styled}
+                made = self.pipeline(embeddings=vectors, seeds=[seed], callback_on_step_end=step_done, **how_called)
             guided = {"prior_guidance_scale": made.prior_guidance_scale} if made.asked_prior else {}
-            how = {**told, **guided, "use_prior": made.asked_prior, **facts}
+            how = {**told, **guided, "use_prior": made.asked_prior, **facts, **styled}
             unasked = {} if how["use_prior"] else {name: None for name in how if name.startswith("prior_")}
             yield Picture(cast("Image.Image", made.images[0]), seed, {**how, **unasked, "seed": seed})

@@ -185,6 +185,18 @@ def test_pictures_are_made_twice_as_large(client: Any) -> None:
     assert pixels(pictures[0]).shape == (32, 32, 3) and read_png_metadata(pictures[0]["image"])["upsample"] is False
 
 
+def test_pictures_come_in_one_style_after_the_other(client: Any) -> None:
+    from demo.studio import EACH_STYLE
+    from unclip_mm.png import read_png_metadata
+
+    pictures, _, _ = generate(client, text="a red circle", count=4, seed=7, keep_seed=True, style=EACH_STYLE)
+    told = [read_png_metadata(picture["image"])["style"] for picture in pictures]
+    assert told == ["outlined", "shaded", "filled", "outlined"]  # by the seed, so that it gives the same one alone
+    assert [picture["caption"] for picture in pictures] == [f"seed {7 + n}, {name}" for n, name in enumerate(told)]
+    alone, _, _ = generate(client, text="a red circle", seed=9, keep_seed=True, style="filled")
+    assert np.array_equal(pixels(alone[0]), pixels(pictures[2]))
+
+
 def test_pictures_come_in_a_style(client: Any) -> None:
     from unclip_mm.png import read_png_metadata
 
