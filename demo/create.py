@@ -272,8 +272,8 @@ def _handler(studio: Studio) -> Any:
                     prompt, seeds, settings, on_step=lambda done, of: progress((done, of), unit="steps")
                 )
                 for picture in made:
-                    label = f"seed {picture.seed}" + (f", {picture.metadata['style']}" if style == EACH_STYLE else "")
-                    pictures.append((str(picture.save(Path(folder))), label))
+                    called = picture.metadata["style"] if style == EACH_STYLE else "seed"
+                    pictures.append((str(picture.save(Path(folder))), f"{called} {picture.seed}"))
                     yield pictures, seeds[0], _status(len(pictures), len(seeds), time.perf_counter() - started)
         except InputError as error:
             raise as_message(error) from None

@@ -192,7 +192,7 @@ def test_pictures_come_in_one_style_after_the_other(client: Any) -> None:
     pictures, _, _ = generate(client, text="a red circle", count=4, seed=7, keep_seed=True, style=EACH_STYLE)
     told = [read_png_metadata(picture["image"])["style"] for picture in pictures]
     assert told == ["outlined", "shaded", "filled", "outlined"]  # by the seed, so that it gives the same one alone
-    assert [picture["caption"] for picture in pictures] == [f"seed {7 + n}, {name}" for n, name in enumerate(told)]
+    assert [picture["caption"] for picture in pictures] == [f"{name} {7 + n}" for n, name in enumerate(told)]
     alone, _, _ = generate(client, text="a red circle", seed=9, keep_seed=True, style="filled")
     assert np.array_equal(pixels(alone[0]), pixels(pictures[2]))
 
