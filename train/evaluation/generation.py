@@ -175,7 +175,7 @@ def make_images(
         made = Made(prompts)
         if prior:
             made.images[PRIOR] = ask(given, seeds, True)
-            further = ([seed + number * _SEEDS // PICTURES for seed in seeds] for number in range(1, pictures))
+            further = ([seed + number * _SEEDS // pictures for seed in seeds] for number in range(1, pictures))
             made.further = [ask(given, numbers, True) for numbers in further]
         made.images[DIRECT] = ask(given, seeds, False)
         decoded = ask({"image": [item.value for item, _ in missing]}, [seed for _, seed in missing], True)
