@@ -186,7 +186,7 @@ def _build_options(studio: Studio) -> list[Any]:
             value=False, label="Keep this seed", info="else every click draws a new one", min_width=120, elem_id="keep"
         )
     style = gr.Dropdown(
-        [(ANY_STYLE, ""), (IN_TURN, EACH_STYLE), *studio.styles],
+        [(ANY_STYLE, ""), *([(IN_TURN, EACH_STYLE)] if studio.styles else []), *studio.styles],
         value="",
         visible=bool(studio.styles),
         label="Style",

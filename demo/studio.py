@@ -257,8 +257,8 @@ class Studio:
         chosen["upsample"] = settings.upsample
         told = {"model": self.name, **self.defaults, **chosen, "version": __version__}
         for index, (vectors, seed) in enumerate(zip(embeddings, seeds, strict=True)):
-            each = call.get("style") == EACH_STYLE
-            styled = {"style": self.styles[seed % len(self.styles)]} if each else {}
+            in_turn = self.styles and call.get("style") == EACH_STYLE
+            styled = {"style": self.styles[seed % len(self.styles)]} if in_turn else {}
 
             def step_done(
                 _: Any, step: int, __: Any, values: dict[str, Any], done: int = index * steps
@@ -268,8 +268,9 @@ class Studio:
                 return values
 
             with self._lock:
-                how_called = {**chosen, **call, **styled}
-                made = self.pipeline(embeddings=vectors, seeds=[seed], callback_on_step_end=step_done, **how_called)
+                made = self.pipeline(
+                    embeddings=vectors, seeds=[seed], callback_on_step_end=step_done, **{**chosen, **call, **styled}
+                )
             guided = {"prior_guidance_scale": made.prior_guidance_scale} if made.asked_prior else {}
             how = {**told, **guided, "use_prior": made.asked_prior, **facts, **styled}
             unasked = {} if how["use_prior"] else {name: None for name in how if name.startswith("prior_")}

@@ -167,14 +167,14 @@ def test_masks_given_by_chance_do_not_move_the_anchor_out_of_its_place():
 @pytest.mark.parametrize("chunk_size", [None, 5])
 @pytest.mark.parametrize("name", ["clip", "gaussian"])
 def test_sums_of_exponentials_and_of_their_logarithms_agree_up_to_the_widest_range(name, chunk_size, monkeypatch):
-    slope = kernels._LARGEST_SLOPE
+    slope = kernels.LARGEST_LOGIT
     tau = 1.0 / slope if name == "clip" else slope**-0.5
     x = F.normalize(torch.randn(17, 6, generator=torch.Generator().manual_seed(2)), dim=-1)
     x[3], x[8] = x[4], -x[9]  # the ends of the range
     for points in (x, torch.cat([x[:1], -x[:1]]), x[:1].expand(17, -1)):
         found = []
         for largest in (slope, 0.0):
-            monkeypatch.setattr(kernels, "_LARGEST_SLOPE", largest * (1.0 + 1e-6))
+            monkeypatch.setattr(kernels, "LARGEST_LOGIT", largest * (1.0 + 1e-6))
             leaf = points.clone().requires_grad_()
             value = uniformity(leaf, torch.ones(len(leaf), dtype=torch.bool), None, name, tau, chunk_size)
             value.backward()

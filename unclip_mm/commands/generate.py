@@ -212,8 +212,9 @@ def _facts(
     """How pictures were made: what was given, else the pipeline's default; None for the prior's where it was not asked."""
     given = _given_settings(args)
     settings = {name: defaults.get(name) if value is None else value for name, value in given.items()}
-    asked = {"prior_guidance_scale": made.prior_guidance_scale}
-    unasked = {} if made.asked_prior else {"prior_steps": None}
+    settings["prior_guidance_scale"] = made.prior_guidance_scale
+    if not made.asked_prior:
+        settings["prior_steps"] = None
     return {
         "model": args.checkpoint,
         "weights": weights,
@@ -222,7 +223,5 @@ def _facts(
         "upsample": args.upsample,
         "dtype": args.dtype,
         **settings,
-        **asked,
-        **unasked,
         "version": __version__,
     }

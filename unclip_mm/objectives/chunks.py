@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unclip_mm.errors import InputError
 
-__all__ = ["NOT_COUNTED", "check_chunk_size", "rows_at_once", "take"]
+__all__ = ["LARGEST_LOGIT", "NOT_COUNTED", "check_chunk_size", "rows_at_once", "take"]
 
 _CACHED = 2**20
 """Numbers of a strip of a B x B matrix that a CPU's caches hold: what is done to it one by one is fast there."""
@@ -14,6 +14,9 @@ _CACHED = 2**20
 
 NOT_COUNTED = -1e30
 """Logit of what does not count. Finite, so that a strip in which nothing counts has gradients."""
+
+LARGEST_LOGIT = 30.0
+"""Up to which exponentials of logits, and sums and products of two, are far from the ends of float32, e^-87 and e^88."""
 
 
 def rows_at_once(chunk_size: int | None, rows: int, columns: int, like: Tensor) -> int:

@@ -35,7 +35,6 @@ class _Tuples(Pairs):
 
     def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
         super().__init__(scale, tensors, size)
-        self.single = size == len(tensors[0])
         self.directions = self.prepare(self.tensors[1:])
         if self.single:  # of a large batch they would be copies as large as all inputs: there products copy parts
             self.tensors[0], *self.directions = (compact(tensor) for tensor in (self.tensors[0], *self.directions))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unclip_mm.gradients import first_order
-from unclip_mm.objectives.chunks import NOT_COUNTED, rows_at_once
+from unclip_mm.objectives.chunks import LARGEST_LOGIT, NOT_COUNTED, rows_at_once
 from unclip_mm.objectives.products import add_product, compact, multiply, zeros_by_columns
 
 __all__ = ["KERNELS", "log_kernel", "log_kernel_sums"]
@@ -66,7 +66,7 @@ class _LogKernelSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int) -> Tensor:
         # A matrix that could be a single strip is small enough to be kept, for one backward pass.
-        keep = size >= len(points) and ctx.needs_input_grad[0]
+        keep = size >= len(points)
         half = _half(points, groups, kernel, tau, size, keep)
         sums, strips = half.nothing(), []
         for start in half.starts:
@@ -76,7 +76,7 @@ class _LogKernelSums(torch.autograd.Function):
                 strips.clear()
         sums = half.logarithms(sums)
         ctx.kernel, ctx.tau, ctx.size = kernel, tau, size
-        ctx.made = (half, strips) if keep else None
+        ctx.made = (half, strips) if keep and ctx.needs_input_grad[0] else None
         ctx.save_for_backward(points, groups, sums)
         return sums
 
@@ -256,13 +256,9 @@ class _Logarithms(_Half):
         return slopes
 
 
-_LARGEST_SLOPE = 30.0
-"""Up to which exp(slope * cosine), and sums and products of two, are far from the ends of float32 (e^-87 and e^88)."""
-
-
 def _half(points: Tensor, groups: Tensor | None, kernel: str, tau: float, size: int, keep: bool) -> _Half:
     """Choose how its strips are made."""
-    kind = _Exponentials if _slope(kernel, tau) <= _LARGEST_SLOPE else _Logarithms
+    kind = _Exponentials if _slope(kernel, tau) <= LARGEST_LOGIT else _Logarithms
     return kind(points, groups, kernel, tau, size, keep)
 
 

@@ -12,13 +12,10 @@ import torch
 from torch import Tensor
 
 from unclip_mm.gradients import first_order
-from unclip_mm.objectives.chunks import NOT_COUNTED, rows_at_once, take
+from unclip_mm.objectives.chunks import LARGEST_LOGIT, NOT_COUNTED, rows_at_once, take
 from unclip_mm.objectives.products import add_product, compact, multiply, zeros_by_columns
 
-__all__ = ["LARGEST_LOGIT", "Pairs", "Products", "Strip", "search"]
-
-LARGEST_LOGIT = 30.0
-"""Up to which exponentials of logits, and sums and products of two, are far from the ends of float32, e^-87 and e^88."""
+__all__ = ["Pairs", "Products", "Strip", "search"]
 
 
 class Strip:
@@ -57,12 +54,14 @@ class Pairs:
 
     Attributes:
         reach: How large a logit can be, in units of the scale.
+        single: Whether one strip is all.
     """
 
     reach = 1.0
 
     def __init__(self, scale: Tensor, tensors: Sequence[Tensor], size: int) -> None:
         self.scale, self.tensors, self.size = scale, list(tensors), size
+        self.single = size == len(tensors[0])
         self.of_scale = torch.zeros_like(scale)
         self.of_tensors: list[Tensor] = []
 
@@ -78,7 +77,7 @@ class Pairs:
     def ask(self) -> None:
         """Make place for the gradients, before the first strip is pulled."""
         x, *others = self.tensors
-        zeros = torch.zeros_like if self.size == len(x) else zeros_by_columns  # which sums of many strips want
+        zeros = torch.zeros_like if self.single else zeros_by_columns  # which sums of many strips want
         self.of_tensors = [torch.zeros_like(x), *(zeros(other) for other in others)]
 
     def pull(self, rows: slice, asked: Tensor) -> None:
