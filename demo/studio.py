@@ -271,7 +271,8 @@ class Studio:
                 made = self.pipeline(
                     embeddings=vectors, seeds=[seed], callback_on_step_end=step_done, **{**chosen, **call, **styled}
                 )
-            guided = {"prior_guidance_scale": made.prior_guidance_scale} if made.asked_prior else {}
+            scales = made.prior_guidance_scales
+            guided = {"prior_guidance_scale": scales[0]} if scales else {}
             how = {**told, **guided, "use_prior": made.asked_prior, **facts, **styled}
             unasked = {} if how["use_prior"] else {name: None for name in how if name.startswith("prior_")}
             yield Picture(cast("Image.Image", made.images[0]), seed, {**how, **unasked, "seed": seed})

@@ -16,7 +16,7 @@ from PIL import Image
 
 from unclip_mm import __version__
 from unclip_mm.cli import main
-from unclip_mm.pipeline import AWAY_GUIDANCE
+from unclip_mm.embedding_pipeline import AWAY_GUIDANCE
 from unclip_mm.png import read_png_metadata
 
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from unclip_mm import Embeddings, InputError, UnCLIPMultimodalPipeline
 from unclip_mm.diffusion import noise_by_seed
+from unclip_mm.embedding_pipeline import AWAY_GUIDANCE, STYLE_GUIDANCE
 from unclip_mm.errors import CheckpointError
-from unclip_mm.pipeline import AWAY_GUIDANCE
 from unclip_mm.upsampler import enlarge
 
 
@@ -106,15 +106,21 @@ def test_a_number_of_steps_and_guidance_change_the_picture(pipe: UnCLIPMultimoda
         assert not torch.equal(base, other), change
 
 
-def test_what_leads_away_is_guided_more_unless_the_caller_says(pipe: UnCLIPMultimodalPipeline) -> None:
+def test_a_style_and_what_leads_away_are_guided_more_unless_the_caller_says(pipe: UnCLIPMultimodalPipeline) -> None:
     assert pipe.config.prior_guidance_scale < AWAY_GUIDANCE
     plain = pipe(text="a red circle", seeds=0)
-    assert plain.prior_guidance_scale == pipe.config.prior_guidance_scale
+    usual = pipe.config.prior_guidance_scale
+    assert plain.prior_guidance_scales == [usual] and usual < STYLE_GUIDANCE < AWAY_GUIDANCE
     away = {"text": "a red circle", "negative_text": "blue", "seeds": 0, "output_type": "pt"}
     by_default, told, less = (pipe(**away, prior_guidance_scale=scale) for scale in (None, AWAY_GUIDANCE, 1.5))
-    assert (by_default.prior_guidance_scale, less.prior_guidance_scale) == (AWAY_GUIDANCE, 1.5)
+    assert (by_default.prior_guidance_scales, less.prior_guidance_scales) == ([AWAY_GUIDANCE], [1.5])
     assert torch.equal(by_default.images, told.images) and not torch.equal(by_default.images, less.images)
-    assert pipe(**away, use_prior=False).prior_guidance_scale is None
+    assert pipe(**away, use_prior=False).prior_guidance_scales is None
+    styled = pipe(text=["a red circle"] * 2, style=["filled", None], num_images_per_prompt=2, seeds=0)
+    assert styled.prior_guidance_scales == [STYLE_GUIDANCE] * 2 + [usual] * 2
+    told = pipe(text="a red circle", style="filled", prior_guidance_scale=STYLE_GUIDANCE, seeds=0).images[0]
+    assert difference(styled.images[0], told) <= 1
+    assert difference(pipe(text="a red circle", style="filled", prior_guidance_scale=6.0, seeds=0).images[0], told) > 1
 
 
 def test_a_style_changes_the_picture(pipe: UnCLIPMultimodalPipeline) -> None:

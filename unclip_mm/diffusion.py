@@ -66,7 +66,7 @@ def dropped(count: int, probability: float, generator: torch.Generator) -> Tenso
     return torch.rand(count, generator=generator) < probability
 
 
-def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+def guide(conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
     """Classifier-free guidance (arXiv:2207.12598): ``u + scale (c - u)``; 1 gives the conditional prediction itself.
 
     Example:

@@ -19,6 +19,7 @@ from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.errors import InputError
 from unclip_mm.memory import EmbeddingMemory
 from unclip_mm.normalizer import EmbeddingNormalizer
+from unclip_mm.prior import ANY_STYLE
 from unclip_mm.processing import MultimodalProcessor
 from unclip_mm.prompts import (
     Prompt,
@@ -34,17 +35,22 @@ from unclip_mm.prompts import (
 )
 from unclip_mm.sampling import sample_prior
 
+STYLE_GUIDANCE, AWAY_GUIDANCE = 2.0, 3.0
+"""Least guidance of the prior where a style is asked for, and where something is to be moved away from, unless the caller
+says: at less the one comes less often, and the other hardly at all."""
+
 
 class PriorSettings(NamedTuple):
-    """How the prior is asked: with how many steps and how much guidance, for which styles (B,), None for any."""
+    """How the prior is asked: with how many steps, how much guidance (B,), and for which styles (B,), None for any."""
 
     steps: int
-    scale: float
+    scales: Tensor
     styles: Tensor | None
 
     def rows(self, rows: Sequence[int]) -> PriorSettings:
         """Take the settings of some prompts."""
-        return self if self.styles is None else self._replace(styles=self.styles[rows])
+        styles = None if self.styles is None else self.styles[rows]
+        return self._replace(scales=self.scales[rows], styles=styles)
 
 
 class EmbeddingPipeline(DiffusionPipeline):
@@ -237,26 +243,29 @@ class EmbeddingPipeline(DiffusionPipeline):
         steps: int | None,
         scale: float | None,
         style: str | Sequence[str | None] | None,
+        away: bool = False,
     ) -> PriorSettings | None:
         """Return how the prior is asked of ``count`` prompts; None where it is not, and nothing may be asked of it."""
         if not asked:
             check_no_say(prior_steps=steps, prior_guidance_scale=scale, style=style)
             return None
-        styles = check_styles(style, count, self.styles)
+        names = check_styles(style, count, self.styles)
+        styles = None if names is None else self.prior.style_numbers(names)
         most = self.prior_scheduler.config.num_train_timesteps
-        return PriorSettings(
-            check_count("prior_steps", steps, self.config.prior_steps, most),
-            check_scale("prior_guidance_scale", scale, self.config.prior_guidance_scale),
-            None if styles is None else self.prior.style_numbers(styles),
-        )
+        least = AWAY_GUIDANCE if away else 0.0
+        usual = max(least, self.config.prior_guidance_scale)
+        scales = torch.full((count,), check_scale("prior_guidance_scale", scale, usual), device=self.device)
+        if scale is None and styles is not None:
+            scales = torch.where(styles == ANY_STYLE, scales, scales.clamp(min=STYLE_GUIDANCE))
+        return PriorSettings(check_count("prior_steps", steps, self.config.prior_steps, most), scales, styles)
 
     def _ask_prior(
         self, asked: Tensor, seeds: Sequence[int], settings: PriorSettings, away: Tensor | None = None
     ) -> Tensor:
         """Sample standardised image embeddings (B, E)."""
         noise = noise_by_seed((self.encoder.image_embedding_dim,), seeds, self.device, stream="prior")
-        steps, scale, style = settings
-        return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scale, away, style=style)
+        steps, scales, style = settings
+        return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scales, away, style=style)
 
     def _completed(self, asked: Tensor) -> Tensor:
         """Return standardised image embeddings (B, E) of what the prior would be asked with (B, D), without it."""

@@ -40,8 +40,6 @@ from unclip_mm.sampling import sample_decoder
 from unclip_mm.upsampler import Upsampler
 
 OUTPUT_TYPES = ("pil", "np", "pt")
-AWAY_GUIDANCE = 3.0
-"""Least guidance of the prior where something is to be moved away from, unless the caller says: at less it does little."""
 _FETCHING = ("revision", "token", "cache_dir", "local_files_only", "force_download")
 
 
@@ -55,14 +53,14 @@ class UnCLIPOutput(BaseOutput):
         seeds: One a picture; the same seed and prompt give the same picture again, alone or in a batch.
         embeddings: The prompts' embeddings, where the prompts were not whole image embeddings already.
         asked_prior: Whether the prior was asked; where it was not, there was nothing to guess or it was not wanted.
-        prior_guidance_scale: How it was guided; None where it was not asked.
+        prior_guidance_scales: How it was guided, one a picture; None where it was not asked.
     """
 
     images: list[Image.Image] | np.ndarray | Tensor
     seeds: list[int]
     embeddings: Embeddings | None
     asked_prior: bool
-    prior_guidance_scale: float | None
+    prior_guidance_scales: list[float] | None
 
 
 class UnCLIPMultimodalPipeline(EmbeddingPipeline):
@@ -231,8 +229,8 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
             seeds: One for the first picture (the next ones count up), or one a picture; None draws them.
             num_inference_steps, prior_steps: Evaluations of decoder and prior.
             guidance_scale, prior_guidance_scale: From 0 to 100; 1 is no guidance. By default the model's, but the prior's
-                at least 3 where there is something to move away from, which has hardly a say at less. What is for the
-                prior, ``style`` too, is refused where it is not asked.
+                at least 2 for a style, and 3 where there is something to move away from, which have less of a say else.
+                What is for the prior, ``style`` too, is refused where it is not asked.
             use_prior: False takes what the prior would be asked with to one picture's embedding, whatever the seed.
             style: The name of one of :attr:`styles` for all prompts, or a list with one, or None, a prompt. Where the
                 model was taught no picture of a thing in that style, the prior guesses one.
@@ -260,11 +258,11 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         condition, vectors = self._condition(given, embeddings, weights, against)
         count = len(vectors)
         asked_prior = condition is not None and use_prior and self.prior is not None
-        if asked_prior and against.sources and prior_guidance_scale is None:
-            prior_guidance_scale = max(AWAY_GUIDANCE, self.config.prior_guidance_scale)
-        settings = self._prior_settings(asked_prior, count, prior_steps, prior_guidance_scale, style)
+        opposed = bool(against.sources)
+        settings = self._prior_settings(asked_prior, count, prior_steps, prior_guidance_scale, style, opposed)
         _check_guided(
-            against, *(("guidance_scale", scale) if settings is None else ("prior_guidance_scale", settings.scale))
+            against,
+            *(("guidance_scale", scale) if settings is None else ("prior_guidance_scale", float(settings.scales[0]))),
         )
         all_seeds = check_seeds(seeds, count * pictures, draw=lambda: secrets.randbelow(1 << 32))
         # Not recalled: as often as not it is a property, and the nearest caption is a thing that has it.
@@ -286,7 +284,7 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
             if upsample:
                 pixels = self.upsampler(pixels, embedded.to(pixels.dtype))
             images.append((_finite(pixels).float() / 2 + 0.5).clamp(0, 1))
-        guided = None if settings is None else settings.scale
+        guided = None if settings is None else settings.rows(rows).scales.tolist()
         return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition, asked_prior, guided)
 
     def _decode(

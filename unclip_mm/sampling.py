@@ -23,7 +23,7 @@ def sample_prior(
     condition: Tensor,
     noise: Tensor,
     steps: int,
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
     negative: Tensor | None = None,
     left_out: int = 0,
     style: Tensor | None = None,
@@ -36,7 +36,7 @@ def sample_prior(
         condition: (B, D), of length 1 where it is exact, shorter where it is not.
         noise: (B, E), the only source of randomness.
         steps: Evaluations of the network (with guidance each on twice the batch).
-        guidance_scale: 1 is no guidance.
+        guidance_scale: 1 is no guidance; one for all, or (B,).
         negative: (B, D) to move away from, in place of the unconditional prediction.
         left_out: Steps that are left out at the beginning; ``noise`` is then an embedding made noisy up to the next one.
         style: int64 (B,), what :meth:`MultimodalPrior.style_numbers` gives; None leaves all styles open.
@@ -44,7 +44,8 @@ def sample_prior(
     Returns:
         (B, E).
     """
-    count, guided = len(noise), guidance_scale != 1
+    scale = torch.as_tensor(guidance_scale, dtype=noise.dtype, device=noise.device).expand(len(noise))[:, None]
+    count, guided = len(noise), bool((scale != 1).any())
     known = torch.ones(count, dtype=torch.bool, device=noise.device)
     if guided:
         condition = torch.cat([condition, condition if negative is None else negative])
@@ -57,7 +58,7 @@ def sample_prior(
         clean = prior(repeated, time.expand(len(repeated)), condition, known, style).float()
         if guided:
             asked, other = clean.chunk(2)
-            clean = guide(asked, other, guidance_scale)
+            clean = guide(asked, other, scale)
         sample = scheduler.step(clean, time, sample).prev_sample
     return sample
 

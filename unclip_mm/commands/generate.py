@@ -81,7 +81,7 @@ def add_parser(commands: Any) -> None:
         steer.add_argument(f"--negative-{modality}", action="append", default=[], metavar=metavar, help=away)
     scale: dict[str, Any] = {"action": Once, "metavar": "X", "type": real_number(0, MAX_SCALE)}
     steer.add_argument("--guidance-scale", **scale, help="how closely pixels follow")
-    guided = "the same for the prior (default: the model's, and at least 3 with something to lead away from)"
+    guided = "the same for the prior (default: the model's, and at least 2 for a style, 3 to lead away)"
     steer.add_argument("--prior-guidance-scale", **scale, help=guided)
     steer.add_argument(
         "--no-prior", action="store_true", help="do without the prior: a prompt means one picture, whatever the seed"
@@ -212,7 +212,8 @@ def _facts(
     """How pictures were made: what was given, else the pipeline's default; None for the prior's where it was not asked."""
     given = _given_settings(args)
     settings = {name: defaults.get(name) if value is None else value for name, value in given.items()}
-    settings["prior_guidance_scale"] = made.prior_guidance_scale
+    # The same for all, as one style is.
+    settings["prior_guidance_scale"] = made.prior_guidance_scales[0] if made.prior_guidance_scales else None
     if not made.asked_prior:
         settings["prior_steps"] = None
     return {
