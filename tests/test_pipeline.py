@@ -116,6 +116,7 @@ def test_a_style_and_what_leads_away_are_guided_more_unless_the_caller_says(pipe
     assert (by_default.prior_guidance_scales, less.prior_guidance_scales) == ([AWAY_GUIDANCE], [1.5])
     assert torch.equal(by_default.images, told.images) and not torch.equal(by_default.images, less.images)
     assert pipe(**away, use_prior=False).prior_guidance_scales is None
+    assert pipe(text="a red circle", prior_guidance_scale=1.1, seeds=0).prior_guidance_scales == [1.1]
     styled = pipe(text=["a red circle"] * 2, style=["filled", None], num_images_per_prompt=2, seeds=0)
     assert styled.prior_guidance_scales == [STYLE_GUIDANCE] * 2 + [usual] * 2
     told = pipe(text="a red circle", style="filled", prior_guidance_scale=STYLE_GUIDANCE, seeds=0).images[0]

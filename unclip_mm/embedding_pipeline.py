@@ -19,7 +19,6 @@ from unclip_mm.encoder import MultimodalEncoder
 from unclip_mm.errors import InputError
 from unclip_mm.memory import EmbeddingMemory
 from unclip_mm.normalizer import EmbeddingNormalizer
-from unclip_mm.prior import ANY_STYLE
 from unclip_mm.processing import MultimodalProcessor
 from unclip_mm.prompts import (
     Prompt,
@@ -44,13 +43,13 @@ class PriorSettings(NamedTuple):
     """How the prior is asked: with how many steps, how much guidance (B,), and for which styles (B,), None for any."""
 
     steps: int
-    scales: Tensor
+    scales: list[float]
     styles: Tensor | None
 
     def rows(self, rows: Sequence[int]) -> PriorSettings:
         """Take the settings of some prompts."""
         styles = None if self.styles is None else self.styles[rows]
-        return self._replace(scales=self.scales[rows], styles=styles)
+        return self._replace(scales=[self.scales[row] for row in rows], styles=styles)
 
 
 class EmbeddingPipeline(DiffusionPipeline):
@@ -250,14 +249,15 @@ class EmbeddingPipeline(DiffusionPipeline):
             check_no_say(prior_steps=steps, prior_guidance_scale=scale, style=style)
             return None
         names = check_styles(style, count, self.styles)
-        styles = None if names is None else self.prior.style_numbers(names)
         most = self.prior_scheduler.config.num_train_timesteps
         least = AWAY_GUIDANCE if away else 0.0
         usual = max(least, self.config.prior_guidance_scale)
-        scales = torch.full((count,), check_scale("prior_guidance_scale", scale, usual), device=self.device)
-        if scale is None and styles is not None:
-            scales = torch.where(styles == ANY_STYLE, scales, scales.clamp(min=STYLE_GUIDANCE))
-        return PriorSettings(check_count("prior_steps", steps, self.config.prior_steps, most), scales, styles)
+        styled = [usual if name is None else max(usual, STYLE_GUIDANCE) for name in names or [None] * count]
+        return PriorSettings(
+            check_count("prior_steps", steps, self.config.prior_steps, most),
+            [check_scale("prior_guidance_scale", scale, default) for default in styled],
+            None if names is None else self.prior.style_numbers(names),
+        )
 
     def _ask_prior(
         self, asked: Tensor, seeds: Sequence[int], settings: PriorSettings, away: Tensor | None = None
@@ -265,7 +265,8 @@ class EmbeddingPipeline(DiffusionPipeline):
         """Sample standardised image embeddings (B, E)."""
         noise = noise_by_seed((self.encoder.image_embedding_dim,), seeds, self.device, stream="prior")
         steps, scales, style = settings
-        return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scales, away, style=style)
+        scale = torch.tensor(scales)
+        return sample_prior(self.prior, self.prior_scheduler, asked, noise, steps, scale, away, style=style)
 
     def _completed(self, asked: Tensor) -> Tensor:
         """Return standardised image embeddings (B, E) of what the prior would be asked with (B, D), without it."""

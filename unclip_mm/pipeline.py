@@ -262,7 +262,7 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
         settings = self._prior_settings(asked_prior, count, prior_steps, prior_guidance_scale, style, opposed)
         _check_guided(
             against,
-            *(("guidance_scale", scale) if settings is None else ("prior_guidance_scale", float(settings.scales[0]))),
+            *(("guidance_scale", scale) if settings is None else ("prior_guidance_scale", settings.scales[0])),
         )
         all_seeds = check_seeds(seeds, count * pictures, draw=lambda: secrets.randbelow(1 << 32))
         # Not recalled: as often as not it is a property, and the nearest caption is a thing that has it.
@@ -284,7 +284,7 @@ class UnCLIPMultimodalPipeline(EmbeddingPipeline):
             if upsample:
                 pixels = self.upsampler(pixels, embedded.to(pixels.dtype))
             images.append((_finite(pixels).float() / 2 + 0.5).clamp(0, 1))
-        guided = None if settings is None else settings.rows(rows).scales.tolist()
+        guided = None if settings is None else settings.rows(rows).scales
         return UnCLIPOutput(_as_output(torch.cat(images), output_type), all_seeds, condition, asked_prior, guided)
 
     def _decode(
